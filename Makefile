@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs label-studio chat-server asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench pythons newest see-it-long images-test release lock clean
+.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench pythons newest see-it-long images-test release lock clean
 
 # A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
 $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
@@ -64,20 +64,6 @@ kubernetes: .kubernetes/.installed ## build the manifests of deploy/kubernetes, 
 	$(BIN)/pytest tests/kubernetes -m kubernetes --durations=3
 
 label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test of `review --export` and `--import` (500 MB)
-
-# A server of chat completions that others wrote. It is compiled without what its tests do not need (pictures, speed), by tools of the first
-# lock, since what pip would fetch for that by itself is in no lock.
-.chat-server/.installed: requirements/chat-server-build.lock requirements/chat-server.lock
-	@command -v g++ >/dev/null || { echo "The server of chat completions is compiled, and there is no g++. Next: install the package g++, or go without: its test is then skipped."; exit 2; }
-	$(PYTHON) -m venv .chat-server
-	.chat-server/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/chat-server-build.lock
-	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_LLAMAFILE=OFF -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1" PATH="$(CURDIR)/.chat-server/bin:$$PATH" \
-	  .chat-server/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r requirements/chat-server.lock
-	.chat-server/bin/python -m pip check
-	@touch $@
-
-chat-server: .chat-server/.installed .venv/.dev ## ask a server of chat completions that others wrote as a second model (265 MB, four minutes to compile)
-	$(BIN)/pytest tests/integration/second/test_chat_server.py
 
 # By an npm of its own: Debian's stumbles over the overrides, which keep 1.3 GB out.
 .ci/asyncapi/node_modules/.installed: .ci/asyncapi/package-lock.json
@@ -174,7 +160,7 @@ fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a
 	$(BIN)/python -m tests.hostile.fuzz --batches 10000
 
 FAULTS_FOLDER ?= .faults
-faults-long: .venv/.dev ## 1,000,000 events under 222 faults, 100,000 with the real model under 60, 60 changes of the model under 200, and 20,000 events beside a second model under 12
+faults-long: .venv/.dev ## 1,000,000 events under 222 faults, 100,000 with the real model under 60, and 60 changes of the model under 200
 	$(BIN)/pytest tests/unit/stream/rollout tests/integration/faults -m long --durations=5
 	$(BIN)/python -m tests.faults --events 1000000 --answers 10000 --stranger 500 --faults 222 --seconds-per-batch 0.6 --folder $(FAULTS_FOLDER)/stub
 	$(BIN)/python -m tests.faults --events 100000 --faults 60 --model bundle --answers 2000 --stranger 100 --seconds-per-batch 0.8 --batch-max-events 16 --seed model --folder $(FAULTS_FOLDER)/model
@@ -217,16 +203,14 @@ LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11
 lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) pyproject.toml --all-extras --group dev --group bench -o requirements/learning.lock
-	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra batch --extra registry --extra otel --extra object-store --extra second --extra signing --group dev -o requirements/dev.lock -c requirements/learning.lock
-	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel --extra object-store --extra second -o requirements/run.lock -c requirements/learning.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra batch --extra registry --extra otel --extra object-store --extra signing --group dev -o requirements/dev.lock -c requirements/learning.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel --extra object-store -o requirements/run.lock -c requirements/learning.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
-	printf '%s\n' cmake ninja "scikit-build-core[pyproject]" | $(LOCK) - -o requirements/chat-server-build.lock
-	printf '%s\n' "llama-cpp-python[server]==0.3.36" "gguf==0.19.0" | $(LOCK) - -o requirements/chat-server.lock
 	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
 	printf '%s\n' "myst-parser==5.2.0" "pydata-sphinx-theme==0.24.0" "sphinx==9.0.4" | $(LOCK) - -o requirements/site.lock
 	echo "hatchling>=1.28" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
 
 clean: ## remove the environments and all caches
-	rm -rf .venv .venv-learning .venv-newest .venv-python* .label-studio .chat-server .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-learning .venv-newest .venv-python* .label-studio .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,6 @@ LEARNING = frozenset(
         "tests/integration/holes/test_neighbours.py",
         "tests/integration/holes/test_rows_to_learn.py",
         "tests/integration/review/test_earned.py",
-        "tests/unit/benchmarks/test_larger.py",
         "tests/unit/benchmarks/test_peers.py",
         "tests/unit/model_export/compare",
         "tests/unit/model_export/data/test_errors.py",

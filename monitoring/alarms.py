@@ -36,7 +36,7 @@ from tagstream.monitoring.figures.limited import (
     Limited,
 )
 from tagstream.monitoring.signals import CONFIDENCE, ENERGY, SIGNALS, TOKENS_PER_WORD
-from tagstream.monitoring.vocabulary import DriftScore, NoOpinion, score_in_words
+from tagstream.monitoring.vocabulary import DriftScore, score_in_words
 
 
 class Tier(StrEnum):
@@ -423,7 +423,6 @@ def _unlike(figures: Figures) -> Iterator[Told]:
 UNANSWERED_SECONDS = 60
 CONTROLLERS = Unseen("A series of the controller of a rollout, which page and `top` do not ask.")
 CONSOLES = Unseen("A series of the review console, which page and `top` do not ask.")
-SECONDS = Unseen("A series of `tagstream second`, which page and `top` do not ask.")
 STOPPED = "has stopped and waits for a person"
 # The share of outcomes that may be later than STALE_SECONDS.
 STALE_BUDGET = 0.01
@@ -1234,123 +1233,6 @@ max by (job) (up{job="tagstream-review"}) == 1
     ),
 )
 
-# What the second model did not answer.
-_NO_ANSWER = f"{NoOpinion.DOWN}|{NoOpinion.LATE}|{NoOpinion.REFUSED}"
-
-
-def _rose(gauge: str) -> str:
-    """
-    Return the expression that this gauge has risen within an hour.
-
-    A process that begins has no figure until it has read its topics, and the figure of the process before it lies in the day before.
-    """
-    return f"""
-max by (job) (max_over_time({gauge}[1h]))
-  > on (job)
-max by (job) (max_over_time({gauge}[1d] offset 1h))
-"""
-
-
-SECOND = (
-    Alert(
-        name="SecondDown",
-        tier=Tier.TICKET,
-        because=(
-            "The number of waiting items is NaN until the process has read its topics, so that the alert also finds a process that never "
-            "gets that far. It needs a process that ran within the last day, and never fires in a deployment without one."
-        ),
-        expr="""
-max by (job) (max_over_time(up{job="tagstream-second"}[1d])) == 1
-  unless on (job)
-max by (job) (tagstream_second_waiting_items) >= 0
-""",
-        wait="15m",
-        summary="No second model is asked before people",
-        says=(
-            "For fifteen minutes no process of {{ $labels.job }} could be scraped and had read its topics, and one ran within the last "
-            "day. All items wait for people, and none is lost."
-        ),
-        next="read the last lines of its log, then start `tagstream second` again.",
-        board=BoardName.PEOPLE,
-        panel="Items that wait for the second model",
-        told=SECONDS,
-    ),
-    Alert(
-        name="SecondSilent",
-        tier=Tier.TICKET,
-        because=(
-            "After a failure the process waits up to a minute before it asks again, so that half an hour has many tries. Items without an "
-            "answer leave the number of waiting items; so either figure fires the alert."
-        ),
-        expr=f"""
-sum by (job) (increase(tagstream_second_opinions_total[30m]))
-  - on (job)
-sum by (job) (increase(tagstream_second_opinions_total{{result=~"{_NO_ANSWER}"}}[30m]))
-  == 0
-  and on (job) (
-    sum by (job) (increase(tagstream_second_opinions_total{{result=~"{_NO_ANSWER}"}}[30m])) > 0
-      or on (job)
-    max by (job) (min_over_time(tagstream_second_waiting_items[30m])) > 0
-  )
-""",
-        wait="5m",
-        summary="The second model does not answer",
-        says=(
-            "For half an hour the second model of {{ $labels.job }} has answered nothing, and was asked, or items waited for it. Items "
-            "that it was asked about go to people, and are not asked about again."
-        ),
-        next="the panel has the reason (`down`, `late`, `refused`); see whether the endpoint answers, and its key, model and address.",
-        board=BoardName.PEOPLE,
-        panel="Opinions of the second model",
-        told=SECONDS,
-    ),
-    Alert(
-        name="SecondOverBudget",
-        tier=Tier.INFO,
-        because="A budget is a choice: nothing is wrong, and people get the items.",
-        expr=f'sum by (job) (increase(tagstream_second_opinions_total{{result="{NoOpinion.OVER_BUDGET}"}}[1h])) > 0',
-        summary="The second model's budget of the day is spent",
-        says=(
-            "In an hour {{ $value | humanize }} items of {{ $labels.job }} went to people without a question, because the day's calls or "
-            "money are spent. They are not asked about again; the next day (UTC) begins anew."
-        ),
-        next="`tagstream second status` says what was spent; raise `second.calls_a_day` or `second.cost_a_day`, or leave it so.",
-        board=BoardName.PEOPLE,
-        panel="Cost of the second model",
-        told=SECONDS,
-    ),
-    Alert(
-        name="SecondCertificateWithdrawn",
-        tier=Tier.TICKET,
-        because="A certificate that is withdrawn once may be earned anew, so the alert looks for the change and ends after an hour.",
-        expr=_rose("tagstream_second_withdrawn_certificates"),
-        summary="Audits have withdrawn a certificate of the second model",
-        says=(
-            "Within an hour audits have withdrawn a certificate of {{ $labels.job }}: too much of what it settled was wrong, or audits were "
-            "not answered for a week. It settles nothing of that kind until people's answers prove it again."
-        ),
-        next="`tagstream second status` names the kind and says what is missing; see whether people answer its audits.",
-        board=BoardName.PEOPLE,
-        panel="Kinds that the second model may settle",
-        told=SECONDS,
-    ),
-    Alert(
-        name="SecondAnswersOtherwise",
-        tier=Tier.TICKET,
-        because="20 items are asked about again each day; more than four other answers begin a new generation, without a certificate.",
-        expr=_rose("tagstream_second_generation"),
-        summary="The second model answers the same items otherwise",
-        says=(
-            "The second model of {{ $labels.job }} was asked about known items again, and too many answers differ. Its certificates are "
-            "void; it settles nothing until people's answers prove it again."
-        ),
-        next="find out whether the endpoint has another model behind its name; name a fixed version in `second.model`.",
-        board=BoardName.PEOPLE,
-        panel="Kinds that the second model may settle",
-        told=SECONDS,
-    ),
-)
-
 GROUPS = (
     Group(name="tagstream_pages", interval="15s", alerts=PAGES),
     Group(name="tagstream_flow_tickets", alerts=FLOW),
@@ -1361,11 +1243,6 @@ GROUPS = (
             "Served by the review console, job tagstream-review. Several consoles give the same figures, so `max by (job)` takes one of them."
         ),
         alerts=PEOPLE,
-    ),
-    Group(
-        name="tagstream_second_tickets",
-        about="Served by `tagstream second`, job tagstream-second. A second process ends the first one.",
-        alerts=SECOND,
     ),
 )
 ALERTS = tuple(alert for group in GROUPS for alert in group.alerts)

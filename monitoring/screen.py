@@ -47,7 +47,6 @@ class Screen:
         models: The bundles that decide.
         numbers: Flow, latency and position.
         rollout: The rollout of a model; empty if no worker follows a rollout.
-        second: The process that asks a second model; empty without one.
         span: The time that the rates and latencies cover.
         notes: Facts that people must know although they are not alarms: a worker that waits, a reference that is being learned.
         alarms: The alarms.
@@ -65,7 +64,6 @@ class Screen:
     models: str
     numbers: tuple[Number, ...]
     rollout: tuple[Number, ...]
-    second: tuple[Number, ...]
     span: str
     notes: tuple[str, ...]
     alarms: tuple[ShownAlarm, ...]
@@ -90,7 +88,6 @@ def screen(figures: Figures) -> Screen:
         models=", ".join(f"{model.name} {model.version} {model.digest[:8]}" for model in figures.models) or "no model yet",
         numbers=tuple(_numbers(figures)),
         rollout=tuple(_rollout(figures)),
-        second=tuple(_second(figures)),
         span=f"rates and latency of the last {seconds(figures.flow.seconds)}"
         if figures.flow.seconds
         else "no rates yet: they need two looks, a second apart",
@@ -137,18 +134,6 @@ def _rollout(figures: Figures) -> Iterator[Number]:
     if found.planned is not None:
         states = ", ".join(f"{workers} {state}" for state, workers in found.states.items())
         yield Number(name="plan", value=f"{found.planned}: {states}")
-
-
-def _second(figures: Figures) -> Iterator[Number]:
-    found = figures.second
-    if found is None:
-        return
-    yield Number(name="waiting", value=DASH if found.waiting is None else str(found.waiting))
-    yield Number(name="kinds certified", value=DASH if found.certified is None else str(found.certified))
-    yield Number(name="settled", value=str(found.settled))
-    yield Number(name="drawn for people", value=str(found.audits))
-    for reason, times in found.silent.items():
-        yield Number(name=reason.replace("_", " "), value=str(times))
 
 
 def _notes(figures: Figures) -> Iterator[str]:

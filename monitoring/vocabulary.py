@@ -115,19 +115,6 @@ def at_fault(reason: Reason) -> AtFault:
             assert_never(reason)
 
 
-class NoOpinion(StrEnum):
-    """Why a second opinion has no label: the closed list of `reason` on the topic `second`. The item then stays with people."""
-
-    UNSURE = "unsure"
-    NOT_A_LABEL = "not_a_label"
-    UNREADABLE = "unreadable"
-    REFUSED = "refused"
-    TOO_LARGE = "too_large"
-    DOWN = "down"
-    LATE = "late"
-    OVER_BUDGET = "over_budget"
-
-
 class ReviewReason(StrEnum):
     """Why a person is asked: the closed list of `reasons` on the topic `review`."""
 

@@ -25,13 +25,11 @@ class HttpAnswer:
         status: The HTTP status.
         body: The body, in bytes.
         moved_to: The address that a redirect names, without its query; empty if there is no redirect.
-        retry_after: The header `Retry-After` as it came; empty if there is none.
     """
 
     status: int
     body: bytes
     moved_to: str
-    retry_after: str = ""
 
     @property
     def is_passing(self) -> bool:
@@ -80,15 +78,8 @@ def ask(
         else HTTPSConnection(address.hostname, address.port, timeout=bounds.seconds, context=tls)
     )
     with contextlib.closing(connection):
-        if isinstance(connection, HTTPSConnection) and tls is not None:
-            HTTPConnection.connect(connection)
-            # The handshake is inside the deadline: a server may send it byte by byte.
-            connection.sock = tls.wrap_socket(connection.sock, server_hostname=address.hostname, do_handshake_on_connect=False)
-        else:
-            connection.connect()
+        connection.connect()
         with _ended_at(bounds.until, connection.sock):
-            if isinstance(connection.sock, ssl.SSLSocket):
-                connection.sock.do_handshake()
             target = urlunsplit(("", "", address.path or "/", address.query, ""))
             connection.request("GET" if body is None else "POST", target, body=body, headers=dict(headers))
             response = connection.getresponse()
@@ -99,12 +90,7 @@ def ask(
             if response.length and len(received) <= bounds.most_bytes:
                 raise IncompleteRead(received, response.length)
         moved_to = response.getheader("Location", "").partition("?")[0]
-        return HttpAnswer(
-            status=response.status,
-            body=received,
-            moved_to=moved_to[:MOST_CHARACTERS],
-            retry_after=response.getheader("Retry-After", "")[:MOST_CHARACTERS],
-        )
+        return HttpAnswer(status=response.status, body=received, moved_to=moved_to[:MOST_CHARACTERS])
 
 
 @contextlib.contextmanager
@@ -130,8 +116,8 @@ def _ended_at(until: float, connected: socket.socket) -> Iterator[None]:
     timer.start()
     try:
         yield
-    except (OSError, HTTPException, ValueError):
-        # After our own shutdown, the read fails as if the server had closed the connection; of TLS, as a read on a closed socket.
+    except (OSError, HTTPException):
+        # After our own shutdown, the read fails as if the server had closed the connection.
         if not late.is_set():
             raise
     finally:

@@ -14,13 +14,11 @@ import pytest
 
 # Program -> the names that it goes by, and what to say where there is none of them.
 LABEL_STUDIO = Path(__file__).parents[1] / ".label-studio" / "bin" / "python"
-CHAT_SERVER = Path(__file__).parents[1] / ".chat-server" / "bin" / "python"
 ASYNCAPI = Path(__file__).parents[1] / ".ci" / "asyncapi" / "node_modules" / ".bin" / "asyncapi"
 OPENAPI_PYTHON = Path(__file__).parents[1] / ".openapi" / "bin" / "openapi-python-client"
 OPENAPI_TYPESCRIPT = Path(__file__).parents[1] / ".ci" / "openapi" / "node_modules" / ".bin" / "openapi-typescript"
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "asyncapi": ((str(ASYNCAPI),), "no AsyncAPI command to validate the contract with: run `make asyncapi`"),
-    "chat-server": ((str(CHAT_SERVER),), "no server of chat completions that others wrote: run `make chat-server`"),
     "chromium": (
         ("chromium", "chromium-browser", "google-chrome"),
         "no browser to open pages in: install the package chromium",

@@ -12,7 +12,6 @@ from prometheus_client.core import Metric
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.signals import DISTRIBUTIONS
@@ -28,8 +27,8 @@ JOINS = ", ".join(
 )
 HEAD = f"""# Metrics
 
-Every series at `/metrics` of a worker, a review console, `tagstream serve`, `rollout shadow`, `rollout watch` and `tagstream second`,
-besides those of its process (`process_*`, `python_*`). Made from the code by `python -m docs.generate`.
+Every series at `/metrics` of a worker, a review console, `tagstream serve`, `rollout shadow` and `rollout watch`, besides those of its
+process (`process_*`, `python_*`). Made from the code by `python -m docs.generate`.
 
 - A name in `_total` is a counter, one with edges a histogram, any other a gauge. Base units; ratios are 0 to 1. Counters and
   histograms of any number of workers may be added up.
@@ -47,10 +46,6 @@ SECTIONS = {
     "tagstream_shadow_": (
         "Shadow",
         "Served by `tagstream rollout shadow`: two bundles on the same events ([the page](rollout.md#beside-the-stream)).",
-    ),
-    "tagstream_second_": (
-        "Second model",
-        "Served by `tagstream second` ([the page](second.md)). A figure that its topics have is NaN until they are read.",
     ),
     "tagstream_queue_": ("Review queue", "Served by the review console."),
     "tagstream_http_": ("HTTP service", "Served by `tagstream serve`."),
@@ -148,7 +143,6 @@ def _metrics() -> Iterable[Metric]:
     QualityMetrics(registry, labels=LABELS)
     HttpMetrics(registry, metrics.traces).started(most_waiting=0)
     ShadowMetrics(registry, labels=LABELS)
-    SecondMetrics(registry)
     ControllerMetrics(registry, decisions=tuple(RolloutStep))
     return registry.collect()
 

@@ -1,7 +1,6 @@
 """The board People, for the owner of the model and the reviewers: how right are the decisions, as people find, and what waits?
 
-Its figures are those of the review console (job tagstream-review), and in its last rows those of `tagstream rollout watch`, `rollout shadow`
-and `tagstream second`.
+Its figures are those of the review console (job tagstream-review), and in its last row those of `tagstream rollout watch` and `rollout shadow`.
 Every console, and every controller, gives the same ones, so `max` takes one of them.
 """
 
@@ -122,13 +121,13 @@ _WORTH = (
     ),
     Panel(
         title="Events without a person",
-        shows="Share of the window's events that were published, or settled by a second model, without a person.",
+        shows="Share of the window's events that were published without a person.",
         then="If it falls, see on the board Review for which reasons events go to people.",
         unit="percentunit",
         queries=(
             Query(
-                'sum by (job) (max by (job, door) (tagstream_value_events{door!="review"}))'
-                " / sum by (job) (max by (job, door) (tagstream_value_events))",
+                'max by (job) (tagstream_value_events{door="tagged"}) / (max by (job) (tagstream_value_events{door="tagged"})'
+                ' + max by (job) (tagstream_value_events{door="review"}))',
                 "without a person",
             ),
         ),
@@ -328,60 +327,10 @@ _CHALLENGER = (
     ),
 )
 
-_SECOND = (
-    Panel(
-        title="Opinions of the second model",
-        shows="Opinions of `tagstream second` in an hour, with a label or by the reason for none. Without a label the item waits for people.",
-        then="If `down`, `late` or `refused` lead, see whether the endpoint answers.",
-        unit="short",
-        queries=(Query("sum by (result) (increase(tagstream_second_opinions_total[1h]))", "{{result}}"),),
-        stacked=True,
-    ),
-    Panel(
-        title="Settled by the second model",
-        shows="Items in an hour that were published without waiting for a person, and those of them that people see in a blind audit.",
-        then="If audits pile up without answers, ask reviewers: unanswered audits count as wrong after a week.",
-        unit="short",
-        queries=(
-            Query("sum(increase(tagstream_second_settled_total[1h]))", "settled"),
-            Query("sum(increase(tagstream_second_audits_total[1h]))", "audits"),
-        ),
-    ),
-    Panel(
-        title="Items that wait for the second model",
-        shows="Items of `review` that the second model was not asked about yet; none while no process has read its topics.",
-        then="If it grows, raise `second.requests_a_minute` or `second.concurrency`, as far as the endpoint allows.",
-        unit="short",
-        queries=(Query("max by (job) (tagstream_second_waiting_items)", "waiting"),),
-    ),
-    Panel(
-        title="Kinds that the second model may settle",
-        shows="Kinds of items with a certificate, certificates that audits have withdrawn from the second model that answers now, and how often the endpoint has begun to answer otherwise.",
-        then="If none is certified, `tagstream second status` says which answers are missing.",
-        unit="none",
-        queries=(
-            Query("max by (job) (tagstream_second_certified_kinds)", "certified"),
-            Query("max by (job) (tagstream_second_withdrawn_certificates)", "withdrawn"),
-            Query("max by (job) (tagstream_second_generation)", "answers otherwise"),
-        ),
-    ),
-    Panel(
-        title="Cost of the second model",
-        shows="Requests to the endpoint in a day, failed ones included, and what they cost, in the currency of the settings' prices.",
-        then="If it reaches the budget, items go to people without a question until the next day (UTC).",
-        unit="short",
-        queries=(
-            Query("sum(increase(tagstream_second_calls_total[1d]))", "requests"),
-            Query("sum(increase(tagstream_second_cost_total[1d]))", "cost"),
-        ),
-    ),
-)
-
 PEOPLE = (
     ("How right, as people find", _RIGHT),
     ("What it is worth", _WORTH),
     ("What the model expects, and what to do", _EXPECTED),
     ("What waits for people", _PEOPLE),
     ("Is a challenger better?", _CHALLENGER),
-    ("What a second model settles", _SECOND),
 )

@@ -18,7 +18,6 @@ from tagstream.monitoring.figures.figures import (
     LogPosition,
     Measure,
     RolloutFigures,
-    SecondFigures,
     Trouble,
 )
 from tagstream.monitoring.figures.history import Look
@@ -35,11 +34,11 @@ from tagstream.monitoring.figures.limited import (
     Limited,
 )
 from tagstream.monitoring.figures.scrape import Scrape
-from tagstream.monitoring.figures.snapshot import SECOND_WAITING, Snapshot, bins
+from tagstream.monitoring.figures.snapshot import Snapshot, bins
 from tagstream.monitoring.figures.windows import DECISIONS, windows
 from tagstream.monitoring.health import SILENT, STARTING, STOPPING
 from tagstream.monitoring.signals import DISTRIBUTIONS, Signal
-from tagstream.monitoring.vocabulary import Destination, NoOpinion, PlanState
+from tagstream.monitoring.vocabulary import Destination, PlanState
 
 BREAKER = "tagstream_circuit_breaker_open"
 PUBLISHED = "tagstream_events_published_total"
@@ -113,7 +112,6 @@ def figures(look: Look, troubles: Sequence[Trouble] = ()) -> Figures:
         },
         detectors=_detectors(judged, total),
         rollout=_rollout(judged, total),
-        second=_second(total),
     )
 
 
@@ -238,21 +236,6 @@ def _rollout(judged: Snapshot, now: Snapshot) -> RolloutFigures | None:
         held_events=round(sum(now.gauge("tagstream_rollout_held_events"))),
         held_seconds=max(now.gauge("tagstream_rollout_held_seconds"), default=0.0),
         refusals=_count(judged, "tagstream_rollout_refusals_total"),
-    )
-
-
-def _second(total: Snapshot) -> SecondFigures | None:
-    if SECOND_WAITING not in total.gauges:
-        return None
-    # Before it has read the topics, these are NaN.
-    waiting, certified = total.gauge(SECOND_WAITING), total.gauge("tagstream_second_certified_kinds")
-    opinions = total.counter_by("tagstream_second_opinions_total", "result")
-    return SecondFigures(
-        waiting=round(sum(waiting)) if waiting else None,
-        certified=round(sum(certified)) if certified else None,
-        settled=_count(total, "tagstream_second_settled_total"),
-        audits=_count(total, "tagstream_second_audits_total"),
-        silent={reason: round(count) for reason, count in opinions.items() if count and reason in set(NoOpinion)},
     )
 
 

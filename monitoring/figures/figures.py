@@ -266,32 +266,8 @@ class RolloutFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondFigures:
-    """
-    The process that asks a second model, since its start.
-
-    Attributes:
-        waiting: Number of items that the second model was not asked about yet; None before the topics are read.
-        certified: Number of kinds of items that it may settle; None before the topics are read.
-        settled: Number of items that it settled.
-        audits: Number of these that were drawn for people.
-        silent: By reason, the number of opinions without a label.
-    """
-
-    waiting: int | None
-    certified: int | None
-    settled: int
-    audits: int
-    silent: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """
-    All figures of one moment: `distances` between distributions, `shares` of counts.
-
-    `rollout` is None if no worker follows one, `second` if no address is that of `tagstream second`.
-    """
+    """All figures of one moment: `distances` between distributions, `shares` of counts. `rollout` is None if no worker follows one."""
 
     at: float
     workers: int
@@ -308,4 +284,3 @@ class Figures:
     dead_letters: Mapping[str, int]
     detectors: Detectors
     rollout: RolloutFigures | None = None
-    second: SecondFigures | None = None

@@ -17,8 +17,6 @@ INFINITY = "+Inf"
 # A quantile is interpolated within a bucket whose upper edge is at most this multiple of its lower edge. In a wider bucket, such as
 # 60 s to 300 s, the quantile would be a guess.
 WIDEST = 3.0
-# A series of `tagstream second`, which is no worker.
-SECOND_WAITING = "tagstream_second_waiting_items"
 
 
 class NotMetricsError(ValueError):
@@ -246,7 +244,7 @@ def pool(scrapes: Sequence[Scrape]) -> Snapshot:
     return Snapshot(
         at=max(one.at for one in scrapes),
         seconds=max((one.seconds for one in scrapes if one.seconds is not None), default=None),
-        workers=sum(SECOND_WAITING not in one.gauges for one in scrapes),
+        workers=len(scrapes),
         counters={name: dict(series) for name, series in counters.items()},
         gauges={name: dict(series) for name, series in gauges.items()},
     )

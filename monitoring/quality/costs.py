@@ -14,7 +14,7 @@ from tagstream.monitoring.quality.sample import Floats
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 COSTS_FILE = "costs.toml"
-MINUTE, ITEM, WRONG, CALL, CURRENCY = "person_minute", "item", "wrong_publication", "call", "currency"
+MINUTE, ITEM, WRONG, CURRENCY = "person_minute", "item", "wrong_publication", "currency"
 MOST_CHARACTERS = 8
 MOST_PRICE = 1_000_000_000_000
 
@@ -39,7 +39,6 @@ class Costs:
         person_minute: A minute of a person; None if an item has a price of its own.
         item: An item for a person, however long it takes; None if minutes have a price.
         wrong_publication: A wrong decision that was published.
-        call: A call of the second model; None without a price.
     """
 
     source: str
@@ -47,7 +46,6 @@ class Costs:
     person_minute: float | None = None
     item: float | None = None
     wrong_publication: WrongPublication
-    call: float | None = None
 
     def of_item(self) -> float:
         """
@@ -159,7 +157,7 @@ def _read(path: Path) -> Costs:
 
 
 def _costs(source: str, table: Mapping[str, Any]) -> Costs:
-    known = (MINUTE, ITEM, WRONG, CALL, CURRENCY)
+    known = (MINUTE, ITEM, WRONG, CURRENCY)
     for name in table:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, 1)
@@ -182,7 +180,6 @@ def _costs(source: str, table: Mapping[str, Any]) -> Costs:
         person_minute=_price(source, MINUTE, table[MINUTE]) if MINUTE in table else None,
         item=_price(source, ITEM, table[ITEM]) if ITEM in table else None,
         wrong_publication=_wrong(source, table.get(WRONG)),
-        call=_price(source, CALL, table[CALL]) if CALL in table else None,
     )
 
 

@@ -18,8 +18,6 @@ from tagstream.monitoring.vocabulary import Arm
 
 SCOPES = ("published", "model")
 BOUNDS = ("value", "low", "high")
-# What a second model settles has left `review`.
-VALUE_DOORS = ("tagged", "second", "review")
 FIGURES = ("precision", "recall", "f1")
 ITEM_KINDS = ("audit", "second_opinion", "user_report", "review", "correction")
 UNUSED = ("decisions", "answers")
@@ -102,9 +100,7 @@ class QualityMetrics:
             "tagstream_quality_failures", "Estimates that failed; the gauges keep those of the last one.", registry=registry
         )
         self._events = gauge(
-            "tagstream_value_events",
-            "Decisions of the window: published without a person, settled by a second model, or sent to people.",
-            "door",
+            "tagstream_value_events", "Decisions of the window: published without a person, or sent to people.", "door"
         )
         self._item_seconds = gauge(
             "tagstream_value_item_seconds", "Median time of an answer, with its 95 % interval; NaN under 6 times.", "bound"
@@ -193,8 +189,7 @@ class QualityMetrics:
     def value(self, found: ValueReport) -> None:
         """Set the gauges of what the window is worth."""
         whole = found.whole
-        counts = whole.published, whole.settled, whole.events - whole.published - whole.settled
-        for door, count in zip(VALUE_DOORS, counts, strict=True):
+        for door, count in zip(DOORS, (whole.published, whole.events - whole.published), strict=True):
             self._events.labels(door).set(count)
         self._amount(self._item_seconds, (), found.seconds)
         for way in found.ways:
@@ -227,7 +222,7 @@ class QualityMetrics:
             self._unused.labels(kind)
 
     def _begin_value(self) -> None:
-        for door in VALUE_DOORS:
+        for door in DOORS:
             self._events.labels(door)
         self._amount(self._item_seconds, (), None)
         for way in WAYS:

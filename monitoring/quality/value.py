@@ -27,9 +27,7 @@ class Part:
     Attributes:
         name: The day in UTC, or the bundle.
         tagged: The number of decisions that were published without a person.
-        review: The number of decisions that went to `review`.
-        settled: The number of these that a second model settled, and no person has seen or is to see.
-        calls: The number of decisions about which a second model was asked.
+        review: The number of decisions that went to people.
         answers: The number of people's answers about these decisions.
         waiting: The number of items that wait for an answer.
         sample: The decisions that were drawn for people, as in `Window`.
@@ -39,8 +37,6 @@ class Part:
     name: str
     tagged: int
     review: int
-    settled: int
-    calls: int
     answers: int
     waiting: int
     sample: Sample
@@ -66,20 +62,18 @@ class Line:
         name: As in `Part`.
         events: The number of decisions.
         published: The number of decisions that were published without a person.
-        settled: The number of decisions that a second model settled, and no person has seen or is to see.
-        alone: The share of these two, 0 to 1.
+        alone: The share of these, 0 to 1.
         answers: The number of people's answers.
         waiting: The number of items that wait for an answer.
         minutes: People's minutes for these answers; None with too few times.
         saved_minutes: The minutes of one answer about each decision, less those of the answers and of the waiting items.
         right: The share of the published decisions that is right.
-        cost: Minutes, also of waiting items, mistakes, and calls of the second model in money; None without prices, times or answers.
+        cost: Minutes, also of waiting items, and mistakes in money; None without prices, times or answers.
     """
 
     name: str
     events: int
     published: int
-    settled: int
     alone: float
     answers: int
     waiting: int
@@ -99,7 +93,7 @@ class Way:
         items: The number of items of people's work, done or waiting.
         minutes: People's minutes; None with too few times.
         wrong: The number of wrong publications, people's answers taken as right; None with too few answers.
-        cost: Minutes, mistakes, and calls of the second model in money; None without prices, times or answers.
+        cost: Minutes and mistakes in money; None without prices, times or answers.
         more_minutes: The minutes of this way less those of `now`.
         more_cost: The cost of this way less that of `now`.
     """
@@ -204,14 +198,13 @@ class _Books:
             name=part.name,
             events=part.events,
             published=part.tagged,
-            settled=part.settled,
-            alone=(part.tagged + part.settled) / part.events if part.events else 0.0,
+            alone=part.tagged / part.events if part.events else 0.0,
             answers=part.answers,
             waiting=part.waiting,
             minutes=_amount(self._of_people(part.answers)),
             saved_minutes=_amount(self._of_people(part.events - part.items)),
             right=right,
-            cost=_amount(_sum(self._paid(part.items, part.calls), wrong)),
+            cost=_amount(_sum(self._paid(part.items), wrong)),
         )
 
     def ways(self, whole: Part) -> tuple[Way, ...]:
@@ -245,15 +238,15 @@ class _Books:
         mistakes: Versions | None,
         more: Versions | None,
     ) -> Way:
-        further, calls = items - whole.items, whole.calls if name == NOW else 0
+        further = items - whole.items
         return Way(
             name=name,
             items=items,
             minutes=_amount(self._of_people(items)),
             wrong=wrong,
-            cost=_amount(_sum(self._paid(items, calls), mistakes)),
+            cost=_amount(_sum(self._paid(items), mistakes)),
             more_minutes=None if name == NOW else _amount(self._of_people(further)),
-            more_cost=None if name == NOW else _amount(_sum(self._paid(further, -whole.calls), more)),
+            more_cost=None if name == NOW else _amount(_sum(self._paid(further), more)),
         )
 
     def _right(self, part: Part) -> Figure:
@@ -266,14 +259,13 @@ class _Books:
     def _of_people(self, items: int) -> Versions | None:
         return None if self._minute is None else self._minute.times(items)
 
-    def _paid(self, items: int, calls: int) -> Versions | None:
+    def _paid(self, items: int) -> Versions | None:
         if self._costs is None:
             return None
-        called = _exactly(calls * (self._costs.call or 0.0))
         if self._costs.person_minute is None:
-            return called + _exactly(items * self._costs.of_item())
+            return _exactly(items * self._costs.of_item())
         minutes = self._of_people(items)
-        return None if minutes is None else minutes.times(self._costs.person_minute) + called
+        return None if minutes is None else minutes.times(self._costs.person_minute)
 
     def _mistakes(self, part: Part, *, published: int, review: int) -> Versions | None:
         """Return what the model's mistakes cost at these doors; None without prices."""

@@ -38,11 +38,6 @@ def tables(found: ValueReport) -> tuple[QualityTable, ...]:
         if found.unmeasured
         else ""
     )
-    if whole := found.whole.settled:
-        left_out += (
-            f" Mistakes among the {whole:,} decisions that a second model settled are left out: "
-            "tagstream second status says how right they are."
-        )
     ways = QualityTable(
         title="What it is worth",
         head=("way", "items for people", "minutes", "wrong publications", *_money(found, "cost", "cost less that of as it is")),

@@ -58,8 +58,7 @@ class Frame:
         lines = [
             *_head(self, said, width),
             *_numbers(said.numbers, width),
-            *_on_a_line("rollout", said.rollout, width),
-            *_on_a_line("second", said.second, width),
+            *_rollout(said, width),
             Text(f" {said.span}", style=QUIET),
             *_alarms(said, width),
             Text(""),
@@ -100,10 +99,10 @@ def _numbers(numbers: Sequence[Number], width: int) -> list[Text]:
     return [values, names]
 
 
-def _on_a_line(name: str, numbers: Sequence[Number], width: int) -> list[Text]:
-    """Draw numbers on lines of their own: their words do not fit into the cell of a number."""
-    shown = ", ".join(f"{one.name} {one.value}" for one in numbers)
-    return _wrapped(f"{name}: {shown}", width, "") if shown else []
+def _rollout(said: Screen, width: int) -> list[Text]:
+    """Draw the rollout on lines of its own: its words do not fit into the cell of a number."""
+    shown = ", ".join(f"{one.name} {one.value}" for one in said.rollout)
+    return _wrapped(f"rollout: {shown}", width, "") if shown else []
 
 
 def _alarms(said: Screen, width: int) -> Iterator[Text]:

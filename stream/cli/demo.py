@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail, note
+from tagstream.stream.cli.exits import note
 from tagstream.stream.cli.options import DriftAfter, DriftKind, finite, loaded, path
 
 
@@ -35,14 +35,6 @@ def demo(
             "rolled back. The demo ends by itself, and nothing drifts.",
         ),
     ] = False,
-    second: Annotated[
-        bool,
-        typer.Option(
-            "--second",
-            help="Ask a scripted second model before people, on Apache Kafka: it settles what people's answers have proved. The demo ends by "
-            "itself, and nothing drifts.",
-        ),
-    ] = False,
     on_broker: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +54,6 @@ def demo(
     from tagstream.stream.demo.shifts import Drift, Shift
     from tagstream.stream.terminal.console import Terminal
 
-    if rollout and second:
-        fail("--rollout and --second are two demos. Next: give one of them.", EXIT_USAGE)
     found = loaded(brokers=on_broker)
     chosen, origin = found.settings, found.origins.get("brokers")
     if on_broker is None and origin is not None:
@@ -87,6 +77,5 @@ def demo(
             drift=moves,
             events=events,
             rollout=rollout,
-            second=second,
         )
     )

@@ -28,7 +28,6 @@ VERBS = {
         "review": f"{_CLI}people.review:review",
         "serve": f"{_CLI}doors.serve:serve",
         "tags": f"{_CLI}doors.tags:tags",
-        "second": f"{_CLI}second:app",
         "rollout": f"{_CLI}rollout:app",
     },
     "Events in, decisions out": {

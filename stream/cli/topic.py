@@ -107,7 +107,7 @@ def tail(
     ] = False,
     tag: Annotated[str | None, typer.Option(help="Only decisions with this tag.", callback=not_empty)] = None,
     decider: Annotated[
-        Literal["model", "reviewer", "rules", "second"] | None, typer.Option(help="Only decisions of this decider.")
+        Literal["model", "reviewer", "rules"] | None, typer.Option(help="Only decisions of this decider.")
     ] = None,
     event_id: Annotated[
         str | None,

@@ -16,7 +16,7 @@ from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order, r
 from tagstream.stream.contract.dead_letter import DeadLetter, read
 from tagstream.stream.contract.event import CUT_HEADERS, FIRST_BYTES, Record
 from tagstream.stream.contract.outcome import ASK_FIELD, ModelRef
-from tagstream.stream.contract.published import Order, order_of_person, order_of_second
+from tagstream.stream.contract.published import Order, order_of_person
 
 REMEMBER = 100_000
 _CLOCK = "tagged_at"
@@ -39,7 +39,7 @@ class _Outcome(NamedTuple):
         identity: The digest of the outcome's id; empty if the record is not an outcome.
         content: The digest of everything that a repetition must repeat.
         event: The digest of the event's id, if the record has it.
-        order: The order of a decision of a person or a second model, or of a model after the first change of the model; None for other records.
+        order: The order of a person's decision, or of a model's decision after the first change of the model; None for other records.
     """
 
     identity: bytes
@@ -173,13 +173,6 @@ class _ByPerson(msgspec.Struct):
     prediction_id: str
 
 
-class _BySecond(msgspec.Struct):
-    """The fields of a second model's decision on `tagged` by which it is ordered."""
-
-    decided_at: str
-    prediction_id: str
-
-
 class _ByModel(msgspec.Struct):
     """The field of a model's decision by which it is ordered."""
 
@@ -187,14 +180,10 @@ class _ByModel(msgspec.Struct):
 
 
 def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
-    """The order of a decision of a person or a second model, or of a model's decision that names its epoch; None for every other record."""
+    """The order of a person's decision on `tagged`, or of a model's decision that names its epoch; None for every other record."""
     value = record.value or b""
-    decider = bytes(fields.get("decider", b""))
     try:
-        if decider == b'"second"':
-            by_second = msgspec.json.decode(value, type=_BySecond)
-            return order_of_second(by_second.decided_at, by_second.prediction_id)
-        if decider == b'"reviewer"':
+        if bytes(fields.get("decider", b"")) == b'"reviewer"':
             by_person = msgspec.json.decode(value, type=_ByPerson)
             return order_of_person(by_person.version, by_person.decided_at, by_person.prediction_id)
         if b'"epoch"' in bytes(fields.get("model", b"")):

@@ -35,9 +35,4 @@ Moment = Annotated[str, msgspec.Meta(pattern=_MOMENT)]
 OutcomeName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$(?!\n)")]
 """What a consumer measures: letters, digits, `_`, `.` and `-`."""
 Measure = Annotated[float, msgspec.Meta(ge=-MAX_MEASURE, le=MAX_MEASURE)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
-"""A digest in hexadecimal."""
-Count = Annotated[int, msgspec.Meta(ge=0, le=int(MAX_MEASURE))]
-Cost = Annotated[float, msgspec.Meta(ge=0, le=MAX_MEASURE)]
-"""Money, in the currency of the settings."""
 Version = Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]

@@ -38,8 +38,6 @@ _NAMESPACE_BYTES = PREDICTION_NAMESPACE.bytes
 
 # The form in which a worker writes an epoch, at most `contract.rollout_records.MAX_EPOCH`.
 _EPOCH = re.compile("[1-9][0-9]{0,9}")
-# Above every epoch of that form.
-ABOVE_EPOCHS = 10**10
 
 
 # The field is ours only if the bundle gives it; otherwise a producer's field of this name passes through.
@@ -120,7 +118,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: Share
     probabilities: dict[str, Share]
     prediction_id: Uuid
-    decider: Literal["model", "rules", "reviewer", "second"]
+    decider: Literal["model", "rules", "reviewer"]
     model: ModelRef
     threshold: float
     truncated: bool
@@ -157,38 +155,12 @@ class ReviewerDecision(Decision, frozen=True, kw_only=True):
     tagged_at: Moment
 
 
-class SecondDecision(Decision, frozen=True, kw_only=True):
-    """
-    A decision on `tagged` by a second model under its certificate, in the order of the wire; it has neither `tags` nor reasons.
-
-    Attributes:
-        tag: The second model's label.
-        confidence: The model's probability of that label.
-        probabilities: The model's probability of each of its labels.
-        prediction_id: Made of the `prediction_id` of the opinion on `second`.
-        decider: A second model.
-        model: The bundle that had decided before.
-        threshold: The confidence below which a person was asked about the model's tag.
-        truncated: True if the model had read only the beginning of the text.
-        model_tag: The tag of the model.
-        decided_at: The time of the opinion.
-        supersedes: The `prediction_id` of the decision on `review`, under which `second` has the opinion.
-        tagged_at: The time of publication.
-    """
-
-    decider: Literal["second"]
-    model_tag: str
-    decided_at: Moment
-    supersedes: Uuid
-    tagged_at: Moment
-
-
 ASKED_FIELDS = frozenset({OPTIONAL_FIELD, "reasons", "inclusion_probability", "text_flags"})
-"""The fields that a decision of a person or of a second model never has."""
+"""The fields that a person's decision never has."""
 
 
 class Tagged(msgspec.Struct, frozen=True, kw_only=True):
-    """The model's confidence reaches the threshold, or a person or a second model has decided. `signals` is for monitoring alone and is not published."""
+    """The model's confidence reaches the threshold, or a person has decided. `signals` is for monitoring alone and is not published."""
 
     event: ContentEvent
     decision: Decision

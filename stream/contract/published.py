@@ -27,14 +27,12 @@ from tagstream.stream.contract.event import (
 )
 from tagstream.stream.contract.field_types import MOST_ANSWERS, AskToken, Moment
 from tagstream.stream.contract.outcome import (
-    ABOVE_EPOCHS,
     ASK_FIELD,
     ASKED_FIELDS,
     DECISION_FIELDS,
     OPTIONAL_FIELD,
     Decision,
     ReviewerDecision,
-    SecondDecision,
     prediction_id,
 )
 from tagstream.stream.contract.refusal import Refusal, Refused, invalid
@@ -42,8 +40,6 @@ from tagstream.stream.contract.refusal import Refusal, Refused, invalid
 HIDDEN = "overridden"
 # The fields of a reviewer's decision on `tagged` that no other decision has.
 REVIEWER_FIELDS = frozenset({"model_tag", "version", "decided_at", "supersedes"})
-# The fields of a second model's decision that no model's decision has.
-SECOND_FIELDS = REVIEWER_FIELDS - {"version"}
 
 # The bound on lists that never have more than a few names. All other lists and objects of a decision have one entry for each label at most.
 MAX_REASONS = 32
@@ -100,11 +96,6 @@ Order = tuple[int, int, str, str]
 """The place of a decision among all decisions on one event: a person's version, the epoch, time and id. The greatest holds."""
 
 
-def order_of_second(decided_at: str, decision_id: str) -> Order:
-    """The place of a second model's decision: above every model's decision, and below every person's."""
-    return 0, ABOVE_EPOCHS, decided_at, decision_id
-
-
 def order_of_person(version: int, decided_at: str, decision_id: str) -> Order:
     """
     The place of a person's decision. The greatest version holds, then the latest time, then the greatest id, in any order of arrival.
@@ -124,12 +115,12 @@ class PublishedDecision:
 
     Attributes:
         event: The event as the worker read it. Its `record` is the published record, with key, headers and place.
-        decision: The decision of the model, the rules, a second model or a reviewer.
+        decision: The decision of the model, the rules or a reviewer.
         door: The topic, found by the fields: `review` has reasons, `audit` an inclusion probability without reasons, `tagged` neither.
     """
 
     event: ContentEvent
-    decision: ModelDecision | SecondDecision | ReviewerDecision
+    decision: ModelDecision | ReviewerDecision
     door: Door
 
     @property
@@ -137,15 +128,13 @@ class PublishedDecision:
         """
         The decision's place among the decisions on one event: the greatest holds.
 
-        A person's decision stands above a second model's decision, and that one above every model's decision. Decisions of people are in the order of `order_of_person`. A model's decision
+        A person's decision stands above every model's decision. Decisions of people are in the order of `order_of_person`. A model's decision
         stands above the decisions of earlier epochs, so a late decision of a replaced model undoes nothing. Within an epoch the order of
         publication counts.
         """
         made = self.decision
         if isinstance(made, ReviewerDecision):
             return order_of_person(made.version, made.decided_at, made.prediction_id)
-        if isinstance(made, SecondDecision):
-            return order_of_second(made.decided_at, made.prediction_id)
         return 0, made.model.epoch_number, made.tagged_at, made.prediction_id
 
 
@@ -172,9 +161,8 @@ def read_decision(record: Record, limits: Limits = DEFAULT_LIMITS) -> PublishedD
 def _read(record: Record, limits: Limits) -> PublishedDecision:
     found = opened(record, limits)
     fields = found.fields
-    decider = found.checked.get("decider")
-    by_person, by_second = decider == "reviewer", decider == "second"
-    ours = DECISION_FIELDS | (REVIEWER_FIELDS if by_person else SECOND_FIELDS if by_second else frozenset())
+    by_person = found.checked.get("decider") == "reviewer"
+    ours = DECISION_FIELDS | REVIEWER_FIELDS if by_person else DECISION_FIELDS
     names = list(fields)
     # A field `tags` or `ask` after `tag` is ours; a producer's field of such a name stands before `tag`.
     if "tag" in fields:
@@ -182,13 +170,10 @@ def _read(record: Record, limits: Limits) -> PublishedDecision:
     check_amounts(found.checked, ours - {HIDDEN}, Reason.WRONG_TYPE)
     event = found.event(ours)
     own = {name: raw for name, raw in fields.items() if name in ours}
-    if by_person or by_second:
-        kept = {name: raw for name, raw in own.items() if name not in ASKED_FIELDS}
-        made: ReviewerDecision | SecondDecision
-        made = typed_fields(kept, ReviewerDecision) if by_person else typed_fields(kept, SecondDecision)
+    if by_person:
+        made = typed_fields({name: raw for name, raw in own.items() if name not in ASKED_FIELDS}, ReviewerDecision)
         check_moments(Reason.WRONG_TYPE, tagged_at=made.tagged_at, decided_at=made.decided_at)
-        if isinstance(made, ReviewerDecision):
-            check_version(made.version, Reason.WRONG_TYPE)
+        check_version(made.version, Reason.WRONG_TYPE)
         return PublishedDecision(event=event, decision=made, door="tagged")
     decision = typed_fields(own, ModelDecision)
     check_moments(Reason.WRONG_TYPE, tagged_at=decision.tagged_at)

@@ -20,13 +20,11 @@ class TracingHooks:
         deciding: Wraps a topic's `decide`: its outcomes continue the traces of their producers.
         observing: Wraps an observer: each batch and each outcome that it is told of also makes a span.
         requests: Wraps an ASGI application: each request also makes a span, a child of the request's `traceparent`.
-        advising: Wraps the `ask` of a second model: each opinion of an endpoint also makes a span.
     """
 
     deciding: Callable[[Decide, str], Decide] = lambda decide, _topic: decide
     observing: Callable[[Observer], Observer] = lambda observer: observer
     requests: Callable[[Application], Application] = lambda application: application
-    advising: Callable[[Callable[[Any], Any]], Callable[[Any], Any]] = lambda ask: ask
 
 
 UNTRACED = TracingHooks()

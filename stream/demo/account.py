@@ -2,12 +2,11 @@
 
 Every input must have its outcome on exactly one topic: `tagged`, `review` or the dead letters. The same record twice on one topic is a
 duplicate, which at-least-once delivery allows. An input on two topics, or on none, is an error. Every answer must be on `reviewed` and
-then on `tagged`, from the script or from a person who has opened the console. A decision of a second model supersedes an item of
-`review`, once, and is no second outcome.
+then on `tagged`, from the script or from a person who has opened the console.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +20,7 @@ from tagstream.stream.demo.samples import SampleRecord
 from tagstream.stream.settings.topics import Topics
 
 CODE_HEADER = "x-dlq-code"
-REVIEWER, SECOND = "reviewer", "second"
+REVIEWER = "reviewer"
 NAMED = 5
 
 
@@ -91,8 +90,6 @@ class AccountTotals:
         reached: The number of these answers that are on `tagged`.
         agreed: The number of these answers that have the model's tag.
         answer_p50_ms: The median latency from `reviewed` to `tagged`, in milliseconds; None before the first such answer.
-        settled: The number of items that a second model has settled.
-        settled_answered: The number of these that a person has answered too: audits, and items that both had at once.
     """
 
     sent: int
@@ -108,8 +105,6 @@ class AccountTotals:
     reached: int
     agreed: int
     answer_p50_ms: int | None
-    settled: int
-    settled_answered: int
 
 
 class _PublishedDecision(msgspec.Struct, frozen=True):
@@ -118,7 +113,6 @@ class _PublishedDecision(msgspec.Struct, frozen=True):
     decider: str
     prediction_id: str
     probabilities: dict[str, float]
-    supersedes: str = ""
 
 
 @dataclass(slots=True)
@@ -150,9 +144,6 @@ class Account:
         self._landed: dict[str, tuple[str, str, int]] = {}
         self._unreadable: list[str] = []
         self._answer_latencies: list[int] = []
-        # By prediction id: the keys of the items on `review`, and of the decisions of a second model that supersede them.
-        self._items: dict[str, str] = {}
-        self._settled: defaultdict[str, list[str]] = defaultdict(list)
 
     def sent(self, sample: SampleRecord, at_ms: int) -> None:
         """Enter a sample shortly before it is sent, at `at_ms` in Unix milliseconds."""
@@ -199,11 +190,6 @@ class Account:
                     return None
                 self._landed[decision.prediction_id] = (decision.tag, entry.sample.key, at_ms)
                 return self._reached(decision.prediction_id)
-            if decision.decider == SECOND and destination is Destination.TAGGED:
-                self._settled[decision.supersedes].append(entry.sample.key)
-                return None
-            if destination is Destination.REVIEW:
-                self._items[decision.prediction_id] = entry.sample.key
             self._labels = tuple(decision.probabilities)
             found = replace(found, tag=decision.tag, confidence=decision.confidence)
         entry.outcomes.append(found)
@@ -272,13 +258,11 @@ class Account:
             reached=len(answers),
             agreed=sum(said.answer.tag == said.answer.model_tag for said in self._said.values()),
             answer_p50_ms=percentile(answers, 0.50),
-            settled=len(self._settled),
-            settled_answered=len(self._settled.keys() & {said.answer.prediction_id for said in self._said.values()}),
         )
 
     def problems(self) -> list[str]:
         """Return a sentence for each kind of discrepancy; empty if every event and answer is accounted for."""
-        found = self._problems_of_events() | self._problems_of_answers() | self._problems_of_a_second()
+        found = self._problems_of_events() | self._problems_of_answers()
         return [sentence(what, keys) for what, keys in found.items() if keys]
 
     def _problems_of_events(self) -> dict[str, list[str]]:
@@ -319,15 +303,6 @@ class Account:
                 key for name, (_, key, _) in self._landed.items() if name not in self._said
             ],
             "in `reviewed` and no answer": self._unreadable,
-        }
-
-    def _problems_of_a_second(self) -> dict[str, list[str]]:
-        settled = self._settled.items()
-        return {
-            "settled by the second model and not an item of `review`": [
-                key for item, keys in settled for key in keys[:1] if self._items.get(item) != key
-            ],
-            "settled by the second model more than once": [keys[0] for _, keys in settled if len(keys) > 1],
         }
 
     def _on_reviewed(self) -> Counter[SavedAnswer]:

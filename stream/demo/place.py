@@ -27,7 +27,7 @@ class DemoBroker:
     Attributes:
         settings: Brokers, topics and group for the worker and the clients.
         broker: A description of the broker for people, one line.
-        has_transactions: True if the broker has transactions, which a rollout and a second model need.
+        has_transactions: True if the broker has transactions, which a rollout needs.
     """
 
     settings: Settings
@@ -36,7 +36,7 @@ class DemoBroker:
 
 
 @contextmanager
-def started(given: Settings, opening: StartupLines, *, prefer: str | None, transactions: bool) -> Iterator[DemoBroker]:
+def started(given: Settings, opening: StartupLines, *, prefer: str | None, rollout: bool) -> Iterator[DemoBroker]:
     """
     Start a broker, and stop it on exit. `TAGSTREAM_BROKERS` and the settings' brokers are not used.
 
@@ -44,13 +44,13 @@ def started(given: Settings, opening: StartupLines, *, prefer: str | None, trans
         given: The settings; their brokers are replaced.
         opening: Shows the start of the broker.
         prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
-        transactions: The demo shows what needs transactions. For that, and for settings that need transactions or producer ids, Apache
-            Kafka is tried first; else the broker that starts soonest.
+        rollout: The demo changes its model. For that, and for settings that need transactions or producer ids, Apache Kafka is tried first;
+            else the broker that starts soonest.
 
     Raises:
         BrokerUnavailable: No broker could be started.
     """
-    needs_kafka = transactions or given.delivery == "exactly_once" or given.idempotent_producer == "on"
+    needs_kafka = rollout or given.delivery == "exactly_once" or given.idempotent_producer == "on"
     with ExitStack() as stack:
         try:
             with opening.step("starting a broker") as say:

@@ -10,7 +10,7 @@ from tagstream.stream.demo.account import SavedAnswer
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.review.answer_saver import AnswerSaver, Saved
-from tagstream.stream.review.store.records import Claim, Lapsed
+from tagstream.stream.review.store.records import Claim
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
@@ -93,23 +93,20 @@ class Reviewer:
         outcome = saving.save(event.id, claim.token, tag)
         if isinstance(outcome, Saved):
             self._given(SavedAnswer(event_id=event.id, tag=tag))
-        # An item that a second model settles while the script has it needs no answer.
-        elif not (isinstance(outcome, Lapsed) and outcome.reason == "answered"):
+        else:
             self.troubles.append(f"{event.id} ({outcome.message})")
         return self._pace_seconds
 
 
-def said(event: str, label: str, tags: Iterable[str], *, right: float = RIGHT, seed: str = SEED) -> str:
+def said(event_id: str, label: str, tags: Iterable[str]) -> str:
     """
-    Return a script's answer: mostly the right label, sometimes another tag. The same event gets the same answer in each run.
+    Return the script's answer: mostly the right label, sometimes another tag. The same event gets the same answer in each run.
 
     Args:
-        event: What names the event, such as its id.
+        event_id: The id of the event.
         label: The right tag.
         tags: All possible answers.
-        right: The share of right answers, 0 to 1.
-        seed: Another seed is wrong about other events.
     """
-    chance = random.Random(f"{seed} {event}")  # noqa: S311 - a script, not a secret
+    chance = random.Random(f"{SEED} {event_id}")  # noqa: S311 - a script, not a secret
     others = [tag for tag in tags if tag != label]
-    return label if not others or chance.random() < right else chance.choice(others)
+    return label if not others or chance.random() < RIGHT else chance.choice(others)

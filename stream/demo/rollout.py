@@ -9,6 +9,9 @@ Each worse bundle is the bundle of the settings with the names of two labels exc
 
 import asyncio
 import re
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +20,36 @@ import msgspec
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle import manifest as manifests
 from tagstream.model_export.bundle.bundle import Bundle
-from tagstream.stream.broker.processes import Processes
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.broker.processes import Processes, tail
 from tagstream.stream.contract.rollout_records import Verdict
-from tagstream.stream.demo.program import Program
-from tagstream.stream.demo.story import Story, StoryError
+from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment
 from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.settings.settings import Settings
 
 # The share of published decisions that are audited. One in twenty gives enough disagreements in a minute; each such answer weighs twenty.
 AUDIT_RATE = 0.05
+ANSWER_SECONDS = 0.1
 ORDINARY_SECONDS = 8.0
 SHARE, MARGIN = 0.2, 0.05
+LOOK_SECONDS = 3.0
 # The shadow run only shows that the two models differ. The proof follows with the canary.
 LEAST_IN_SHADOW = 100
+# A verdict takes a minute or two, and longer on a busy machine.
+ACT_SECONDS = 600.0
+STOP_SECONDS = 40.0
 ACTS = 5
 EVENTS_IN_SHADOW = "tagstream_shadow_events_total"
 EVIDENCE, CHANGES = "tagstream_controller_evidence_events", "tagstream_controller_changes_total"
+
+
+class StoryError(Exception):
+    """A step of the rollout failed. The message names the step."""
+
+
+class _StoppedError(Exception):
+    """The demo is stopped before the end of the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +119,19 @@ def with_rollout(settings: Settings, old: Path, folder: Path) -> Settings:
     return settings.model_copy(update={"bundle": old, "rollout": place, "audit_rate": AUDIT_RATE})
 
 
-class RolloutStory(Story):
-    """The acts of the rollout."""
+class Story:
+    """
+    The acts of the rollout, one after another, for a thread of its own.
+
+    Attributes:
+        phase: A line on the current act.
+        failed: Why the rollout failed; empty if it succeeded or was stopped.
+        ended: True once the rollout is over.
+    """
 
     def __init__(self, settings: Settings, actors: Cast, *, folder: Path, processes: Processes) -> None:
         """
-        Read the versions of the bundles; see `Story`.
+        Read the versions of the bundles; `run` starts the rollout.
 
         Args:
             settings: The settings from `with_rollout`.
@@ -116,16 +139,40 @@ class RolloutStory(Story):
             folder: The demo's folder, for logs.
             processes: Starts processes, and ends them if this process is killed.
         """
-        super().__init__(settings, folder=folder, processes=processes)
+        self._settings = settings
         self._actors = actors
+        self._folder = folder
+        self._processes = processes
         self._versions = {path: bundles.read_manifest(path)[0].version for path in (actors.old, actors.new, actors.worse)}
+        self._over = threading.Event()
+        self._tell: Callable[[str], None] = lambda _: None
+        self._started: list[Program] = []
         self.phase = f"1 of {ACTS}: {self._versions[actors.old]} decides"
+        self.failed = ""
+        self.ended = False
+
+    def run(self, over: threading.Event, tell: Callable[[str], None]) -> None:
+        """Run the acts until `over` is set, and call `tell` with each line. On return, every program that this method started has ended."""
+        self._over, self._tell = over, tell
+        try:
+            self._acts()
+        except _StoppedError:
+            pass
+        except (StoryError, ProgramError) as error:
+            self.failed = str(error)
+        finally:
+            # All programs get the signal first, because each may take a while to end.
+            for program in self._started:
+                program.ask_to_end()
+            unclean = [words for program in reversed(self._started) if (words := program.stop())]
+            self.failed = self.failed or "; ".join(unclean)
+            self.ended = True
 
     def _acts(self) -> None:
         actors, versions = self._actors, self._versions
         self._tell(
             f"{versions[actors.old]} decides. It is {versions[actors.new]} with the names of two labels exchanged, made for this demo; so is the "
-            f"bundle that comes last. People are a script: up to {1 / self.answer_seconds:.0f} answers a second, one in twenty wrong, on {AUDIT_RATE:.0%} of "
+            f"bundle that comes last. People are a script: up to {1 / ANSWER_SECONDS:.0f} answers a second, one in twenty wrong, on {AUDIT_RATE:.0%} of "
             "what is published beside all that goes to review. Bundles, commands and verdicts are real."
         )
         self._tell("$ tagstream rollout watch --every 5")
@@ -158,7 +205,9 @@ class RolloutStory(Story):
         if last.decision != wanted:
             msg = f"the verdict on {version} is {last.decision}, and {wanted} was to be shown"
             raise StoryError(msg)
-        self._stop(shadow)
+        self._started.remove(shadow)
+        if unclean := shadow.stop():
+            raise StoryError(unclean)
 
     def _in_shadow(self, number: int, version: str, shadow: Program) -> int:
         """Show the comparison of the two models, and return the number of compared events."""
@@ -172,9 +221,14 @@ class RolloutStory(Story):
         self._tell(
             f"$ tagstream rollout canary {bundle.name} {' '.join(words[3:])}        # an answer counts half a minute later"
         )
-        process = self._command(*words)
+        env = environment(self._settings, self._folder)
+        process = self._processes.start([*COMMAND, *words], env=env, log_file=self._folder / "canary.log")
         self._until(lambda: not process.running(), "the end of the command")
-        self._tell_output(process, "tagstream rollout canary")
+        if process.exit_code:
+            msg = f"`tagstream rollout canary` ended with {process.exit_code}; {tail(process)}"
+            raise StoryError(msg)
+        for line in process.output().splitlines():
+            self._tell(line)
 
     def _has_verdict(self, number: int, version: str, controller: Program, before: float) -> bool:
         """Show the evidence. Return True if the controller has made more than `before` changes."""
@@ -184,3 +238,32 @@ class RolloutStory(Story):
         )
         self.phase = f"{number} of {ACTS}: {version}: {compared} compared, {differ} differ, {answered} of {asked} answered"
         return sum(controller.figures(CHANGES).values()) > before
+
+    def _program(self, name: str, *words: str) -> Program:
+        port = free_ports(1)[0]
+        program = Program(
+            name,
+            [*COMMAND, *words, "--metrics-port", str(port)],
+            env=environment(self._settings, self._folder),
+            address=f"http://{self._settings.metrics_host}:{port}",
+            processes=self._processes,
+            folder=self._folder,
+            stop_seconds=STOP_SECONDS,
+        )
+        self._started.append(program)
+        return program
+
+    def _until(self, happened: Callable[[], bool], what: str, *programs: Program) -> None:
+        """Wait until `happened()` is true. Meanwhile check that these programs are running."""
+        until = time.monotonic() + ACT_SECONDS
+        while not happened():
+            for program in programs:
+                program.check()
+            if time.monotonic() > until:
+                msg = f"{what} did not come within {ACT_SECONDS:.0f} s: {self.phase}"
+                raise StoryError(msg)
+            self._sleep(LOOK_SECONDS)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._over.wait(seconds):
+            raise _StoppedError

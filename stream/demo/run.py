@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
@@ -22,9 +21,8 @@ from tagstream.stream.demo.account import Account
 from tagstream.stream.demo.interrupt import Interrupt, interrupts
 from tagstream.stream.demo.place import DemoBroker
 from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment, port
-from tagstream.stream.demo.rollout import Cast, RolloutStory, cast, with_rollout
+from tagstream.stream.demo.rollout import ANSWER_SECONDS, Cast, Story, cast, with_rollout
 from tagstream.stream.demo.shifts import ABOUT, Drift, Event, Shift
-from tagstream.stream.demo.story import Story
 from tagstream.stream.demo.summary import print_summary
 from tagstream.stream.demo.traffic import Traffic
 from tagstream.stream.demo.view import REFRESH_SECONDS, StartupLines, View, command
@@ -35,7 +33,6 @@ from tagstream.stream.settings.settings import Settings
 
 # Events, and the right labels of some events by title.
 LabelledEvents = tuple[list[Event], dict[str, str]]
-_Kind = Literal["rollout", "second"]
 
 DRAIN_SECONDS = 20.0
 # At 20 events a second, the worker has its drift reference after half a minute and compares a window every 15 s.
@@ -49,8 +46,6 @@ HANG_SECONDS = 20.0
 CONSOLE_STOP_SECONDS = 90.0
 # The packages of the extra [review] that the console imports.
 PACKAGES = ("fastapi", "jinja2", "python_multipart", "scipy", "sqlalchemy", "uvicorn")
-# The package of the extra [second].
-OF_SECOND = "stamina"
 
 
 def demo(  # noqa: PLR0913 - the options of the command
@@ -64,7 +59,6 @@ def demo(  # noqa: PLR0913 - the options of the command
     drift: Drift | None = None,
     events: Path | None = None,
     rollout: bool = False,
-    second: bool = False,
 ) -> int:
     """
     Run the demo. When it returns or raises, every process that it started has ended.
@@ -81,7 +75,6 @@ def demo(  # noqa: PLR0913 - the options of the command
         drift: How and when the stream drifts; None for other languages after 75 s.
         events: A file of events to use instead of the samples about machine learning.
         rollout: True to change the model of the running stream and then end. The stream does not drift then.
-        second: True to ask a scripted second model before people, and then end. The stream does not drift then.
 
     Returns:
         0 if every event and answer is accounted for, everything ended in order and nothing is left on a named broker; otherwise 1.
@@ -89,16 +82,13 @@ def demo(  # noqa: PLR0913 - the options of the command
     Raises:
         BrokerUnavailable: No broker could be started.
         BrokerUnreachableError: The broker did not create the topics, or did not answer a client.
-        ProgramError: The worker did not become ready, or a rollout or a second model is requested and what it needs is not installed.
+        ProgramError: The worker did not become ready, or a rollout is requested and the console cannot run.
         SettingsError: The settings require TLS or a user, and the demo starts its own broker.
         RowsError: The file of events cannot be used.
-        ValueError: `seconds` or `rate` is not more than 0, or both a rollout and a second model are requested.
+        ValueError: `seconds` or `rate` is not more than 0.
     """
     if rate <= 0 or (seconds is not None and seconds <= 0):
         msg = f"rate={rate!r} and seconds={seconds!r} must be more than 0"
-        raise ValueError(msg)
-    if rollout and second:
-        msg = "a demo shows a rollout or a second model, not both"
         raise ValueError(msg)
     given = load(os.environ).settings if settings is None else settings
     if given.security.protocol != "PLAINTEXT" and not on_broker:
@@ -108,16 +98,15 @@ def demo(  # noqa: PLR0913 - the options of the command
         )
         raise SettingsError(msg)
     labelled = (samples.load_events(), samples.known_labels()) if events is None else samples.events_of(events)
-    story: _Kind | None = "rollout" if rollout else "second" if second else None
-    if story is not None:
+    if rollout:
         labelled, drift = answerable(*labelled), Drift(shift=Shift.NONE)
     with interrupts() as interrupt:
         try:
-            running = _Demo(console, interrupt, labelled, drift or Drift(), rate, seconds, story=story)
+            running = _Demo(console, interrupt, labelled, drift or Drift(), rate, seconds, rollout=rollout)
             opening, left = running.opening, running.problems.append
             if on_broker:
                 return running.run(place.named(given, opening, removing=interrupt.postpone, left=left))
-            return running.run(place.started(given, opening, prefer=prefer, transactions=story is not None))
+            return running.run(place.started(given, opening, prefer=prefer, rollout=rollout))
         except KeyboardInterrupt:
             console.print("stopped before anything was sent")
             return 1
@@ -135,7 +124,7 @@ class _Demo:
         rate: float,
         seconds: float | None,
         *,
-        story: _Kind | None,
+        rollout: bool,
     ) -> None:
         self._console = console
         self._interrupt = interrupt
@@ -143,7 +132,7 @@ class _Demo:
         self._drift = drift
         self._rate = rate
         self._seconds = seconds
-        self._kind = story
+        self._rollout = rollout
         self.opening = StartupLines(console)
         self.problems: list[str] = []
         self._logs: list[str] = []
@@ -175,9 +164,7 @@ class _Demo:
         opening.tell("group", settings.group)
         folder = Path(tempfile.mkdtemp(prefix="tagstream-demo-"))
         with Processes(grace_seconds=CONSOLE_STOP_SECONDS, remove=folder) as processes:
-            tells = self._tells(found)
-            actors = self._cast(settings, folder) if tells and self._kind == "rollout" else None
-            if actors is not None:
+            if actors := self._cast(settings, folder, found):
                 settings = with_rollout(settings, actors.old, folder)
             worker = self._worker(settings, folder, processes)
             with opening.step("starting the worker") as say:
@@ -190,48 +177,27 @@ class _Demo:
                 console = self._review(settings, folder, processes)
                 opening.tell("review", f"{console.address}/  the console, ready in a moment")
             opening.addresses(worker.address, settings, store=None if console is None else _store(folder))
-            story = self._story(settings, actors, folder, processes) if tells else None
+            story = None if actors is None else Story(settings, actors, folder=folder, processes=processes)
             return self._watched(settings, worker, console, story, url=_store(folder))
 
-    def _tells(self, found: DemoBroker) -> bool:
-        """
-        Return whether a story is requested and the broker has transactions.
-
-        Raises:
-            ProgramError: A package is missing.
-        """
-        if self._kind is None or not found.has_transactions:
-            return False
-        if lacks := unmet(self._kind):
-            raise ProgramError(lacks)
-        return True
-
-    def _story(self, settings: Settings, actors: Cast | None, folder: Path, processes: Processes) -> Story:
-        if actors is not None:
-            return RolloutStory(settings, actors, folder=folder, processes=processes)
-        from tagstream.stream.demo.second import SecondStory
-
-        return SecondStory(settings, self._labels, folder=folder, processes=processes)
-
-    def _cast(self, settings: Settings, folder: Path) -> Cast:
-        """Make the bundles of a rollout."""
+    def _cast(self, settings: Settings, folder: Path, found: DemoBroker) -> Cast | None:
+        """Make the bundles of a rollout; None if no rollout is requested or the broker has no transactions."""
+        if not self._rollout or not found.has_transactions:
+            return None
+        if lacks := lacking():
+            msg = f"a rollout is decided by people's answers, and there is {lacks}"
+            raise ProgramError(msg)
         with self.opening.step("making two bundles that are worse"):
             actors = cast(settings, folder)
         self.opening.tell("bundles", f"{settings.bundle.name}, and two that are worse")
         return actors
 
     def _more(self, found: DemoBroker) -> str:
-        """Return a line about a rollout or a second model, printed before the figures."""
-        if self._kind is None:
-            return (
-                f"Change the model of a running stream, and let answers decide which one stays: `{command()} demo --rollout` (some minutes); "
-                f"or ask a second model before people: `{command()} demo --second`"
-            )
+        """Return a line about the rollout, printed before the figures."""
+        if not self._rollout:
+            return f"Change the model of a running stream, and let answers decide which one stays: `{command()} demo --rollout` (some minutes)"
         if not found.has_transactions:
-            what = "A rollout of another model" if self._kind == "rollout" else "A second model"
-            return f"{what} is left out: this broker has no transactions. It needs Apache Kafka, by Java 17 or Docker."
-        if self._kind == "second":
-            return "docs/second.md has these commands, and docs/second-warranty.md what a certificate rests on."
+            return "A rollout of another model is left out: this broker has no transactions. It needs Apache Kafka, by Java 17 or Docker."
         return "docs/rollout.md has each of these commands, and docs/verdict.md what a verdict rests on."
 
     def _worker(self, settings: Settings, folder: Path, processes: Processes) -> Program:
@@ -282,7 +248,7 @@ class _Demo:
                     if console is not None:
                         # The console ends before the wait for the last outcomes, so that no new answers arrive during the wait.
                         stack.callback(self._end, console)
-                        stack.enter_context(self._reviewer(settings, traffic, console, url, story))
+                        stack.enter_context(self._reviewer(settings, traffic, console, url))
                     mixed = self._drift.mixed(self._events, samples.load_malformed(), rate=self._rate)
                     stack.enter_context(traffic.sending(mixed, rate=self._rate))
                     if story is not None:
@@ -306,21 +272,18 @@ class _Demo:
     @contextmanager
     def _told(self, story: Story, traffic: Traffic, view: View) -> Iterator[None]:
         over = threading.Event()
-        with traffic.thread("demo-story", lambda: story.run(over, view.say), over):
+        with traffic.thread("demo-rollout", lambda: story.run(over, view.say), over):
             yield
         if story.failed:
             self.problems.append(story.failed)
 
     @contextmanager
-    def _reviewer(
-        self, settings: Settings, traffic: Traffic, console: Program, url: str, story: Story | None
-    ) -> Iterator[None]:
+    def _reviewer(self, settings: Settings, traffic: Traffic, console: Program, url: str) -> Iterator[None]:
         from tagstream.stream.demo.reviewer import PACE_SECONDS, Reviewer
 
         over = threading.Event()
-        reviewer = Reviewer(
-            self._labels, traffic.answered, over, pace_seconds=PACE_SECONDS if story is None else story.answer_seconds
-        )
+        pace = ANSWER_SECONDS if self._rollout else PACE_SECONDS
+        reviewer = Reviewer(self._labels, traffic.answered, over, pace_seconds=pace)
         with traffic.thread("demo-reviewer", lambda: reviewer.run(settings, url, lambda: console.readiness()[0]), over):
             yield
         if reviewer.troubles:
@@ -350,17 +313,8 @@ def lacking() -> str | None:
     return f"no console, since {', '.join(found)} is not installed. Next: {install('review')}" if found else None
 
 
-def unmet(story: _Kind) -> str | None:
-    """Return why a story cannot be told, with the next step; None if all that it needs is installed."""
-    if lacks := lacking():
-        return f"{'a rollout' if story == 'rollout' else 'what a second model may settle'} is decided by people's answers, and there is {lacks}"
-    if story == "second" and importlib.util.find_spec(OF_SECOND) is None:
-        return f"an endpoint is asked for second opinions, and {OF_SECOND} is not installed. Next: {install('second')}"
-    return None
-
-
 def answerable(events: list[Event], labels: dict[str, str]) -> LabelledEvents:
-    """Return the events that have a label, because a proof needs answers to half of its questions."""
+    """Return the events that have a label, because a rollout needs answers to half of its questions."""
     found = [event for event in events if " ".join(event["title"].split()) in labels]
     if not found:
         msg = "no event has a label, so the scripted reviewer can answer none. Next: a file with a column `tag`, or leave --events out."

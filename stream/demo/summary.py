@@ -69,8 +69,6 @@ def verdict(totals: AccountTotals, problems: Sequence[str], disorder: Sequence[s
         headline = Text(f"All {totals.sent} events are accounted for: each is on exactly one topic.", style="bold green")
         if totals.given:
             headline.append(f" All {totals.given} answers are in tagged.")
-        if totals.settled:
-            headline.append(f" The second model settled {totals.settled} of those in review.")
     return Text("\n").join([headline, *(Text(f"  {problem}") for problem in (*problems, *disorder))])
 
 
@@ -81,20 +79,11 @@ def figures(totals: AccountTotals) -> list[Row]:
     return [
         ("events in", str(totals.sent), "bold"),
         *((name, str(totals.destinations[destination]), STYLES[destination]) for destination, name in names.items()),
-        *(second(totals) if totals.settled else []),
         ("duplicates", str(totals.duplicates), ""),
         ("unaccounted", str(totals.waiting), "bold red" if totals.waiting else ""),
         ("events/s", rate, "cyan"),
         ("p50 latency", milliseconds(totals.p50_ms), "cyan"),
         ("p99 latency", milliseconds(totals.p99_ms), "cyan"),
-    ]
-
-
-def second(totals: AccountTotals) -> list[Row]:
-    """Return rows about what a second model settled."""
-    return [
-        ("settled by the second", str(totals.settled), STYLES[Destination.TAGGED]),
-        ("and answered too", str(totals.settled_answered), ""),
     ]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from tagstream.stream.doctor import decider, local, remote
 from tagstream.stream.doctor.findings import CheckFinding, CheckReport, Status
 from tagstream.stream.doctor.registry import schema_registry
-from tagstream.stream.doctor.second import second
 from tagstream.stream.doctor.tracing import tracing
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.settings.secret_files import SecurityError
@@ -55,6 +54,5 @@ def _checks_without_broker(settings: Settings, severity: Status) -> Iterator[Che
     yield local.state_folder(settings)
     yield from schema_registry(settings, severity)
     yield from tracing(settings)
-    yield from second(settings)
     yield from decider.circuit_breaker(settings, opened=severity)
     yield from local.security(settings)

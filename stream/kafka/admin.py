@@ -34,10 +34,9 @@ CREATE_SECONDS = 30
 MAX_MESSAGE, CLEANUP = "max.message.bytes", "cleanup.policy"
 # Topics in which only the newest record of a key counts.
 COMPACTED = frozenset({"replays", "references"})
-# Topics that are kept for ever. There is no other copy of people's answers, nor of a second model's opinions, which answers prove right or
-# wrong; stores and certificates are rebuilt from them. The keys are the producers'
+# Topics that are kept for ever. There is no other copy of people's answers, and stores are rebuilt from them. The keys are the producers'
 # keys, so compaction would keep only the answers on a key's last event.
-KEPT = frozenset({"reviewed", "second"})
+KEPT = frozenset({"reviewed"})
 # Topics that the broker compresses. A dead letter has 250 bytes of headers or more, and all dead letters have nearly the same headers.
 # Uncompressed, the dead letters of small events would have thirty times the events' bytes; compressed, they have four times as many.
 COMPRESSED = frozenset({"dlq"})

@@ -8,7 +8,7 @@ from kafka.errors import GroupIdNotFoundError, UnknownTopicOrPartitionError, for
 
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.kafka.rights import second_group, shadow_group
+from tagstream.stream.kafka.rights import shadow_group
 from tagstream.stream.settings.settings import Settings
 
 TOPICS_SECONDS = 30
@@ -35,7 +35,7 @@ def remove(settings: Settings) -> None:
     """
     named = settings.topic_names
     names = (*named.values(), settings.rollout.topic, settings.rollout.workers_topic)
-    groups = (settings.group, shadow_group(settings), second_group(settings))
+    groups = (settings.group, shadow_group(settings))
     try:
         with admin(settings) as client:
             left = _remove_topics(client, names) + [why for group in groups for why in _remove_group(client, group)]
@@ -44,7 +44,7 @@ def remove(settings: Settings) -> None:
     if left:
         msg = (
             f"not all topics and groups of {settings.group} could be removed from {settings.brokers}: {'; '.join(left)}. "
-            f"Next: delete the topics {', '.join(names)} and the groups {', '.join(groups)} with Kafka's own tools."
+            f"Next: delete the topics {', '.join(names)} and the groups {' and '.join(groups)} with Kafka's own tools."
         )
         raise NotRemovedError(msg)
 

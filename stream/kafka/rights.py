@@ -40,7 +40,6 @@ class Role(StrEnum):
     REVIEWER = "reviewer"
     REPORTER = "reporter"
     MEASURER = "measurer"
-    SECOND = "second"
     TAGS = "tags"
     OPERATOR = "operator"
     SERVE = "serve"
@@ -120,14 +119,8 @@ def rights(settings: Settings, role: Role) -> list[Right]:
                 group,
                 *_topics(_WRITE, *contents, topics.reviewed, topics.replays, topics.references),
             ]
-        case Role.SERVE | Role.SECOND | Role.SHADOW | Role.CONTROLLER:
-            by_role = {
-                Role.SERVE: _of_serve,
-                Role.SECOND: _of_a_second,
-                Role.SHADOW: _of_a_shadow,
-                Role.CONTROLLER: _of_the_controller,
-            }
-            found = by_role[role](settings)
+        case Role.SERVE | Role.SHADOW | Role.CONTROLLER:
+            found = {Role.SERVE: _of_serve, Role.SHADOW: _of_a_shadow, Role.CONTROLLER: _of_the_controller}[role](settings)
         case Role.CREATOR:
             names = (*every, settings.rollout.topic, settings.rollout.workers_topic)
             found = _topics((Operation.CREATE, Operation.DESCRIBE), *names)
@@ -143,23 +136,6 @@ def _of_serve(settings: Settings) -> list[Right]:
         *_topics(_WRITE, topics.drift),
         *_topics((Operation.READ, *_WRITE), topics.references),
         *_topics(_WRITE, topics.content),
-    ]
-
-
-def second_group(settings: Settings) -> str:
-    """The consumer group of the process that asks for second opinions."""
-    return f"{settings.group}.second"
-
-
-def _of_a_second(settings: Settings) -> list[Right]:
-    """A second model reads items and people's answers to them. It writes opinions, and decisions that people can correct."""
-    topics = settings.topics
-    return [
-        *_topics(_READ, topics.review, topics.reviewed),
-        *_topics((Operation.READ, *_WRITE), topics.second),
-        *_topics(_WRITE, topics.tagged),
-        Right(resource=Resource.GROUP, name=second_group(settings), operations=(Operation.READ,)),
-        Right(resource=Resource.TRANSACTIONAL_ID, name=second_group(settings), operations=_WRITE),
     ]
 
 

@@ -15,7 +15,6 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import read_report
-from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.follower import AGAIN_SECONDS, Follower
 from tagstream.stream.kafka import admin
@@ -35,7 +34,7 @@ DAY_MS = 24 * 3600 * 1000
 MATCH_SECONDS, PRUNE_SECONDS = 1.0, 3600.0
 NEEDED = ("review", "reviewed")
 # Topics that may be missing. The follower looks for a missing topic again.
-OPTIONAL = ("audit", "reports", "tagged", "second")
+OPTIONAL = ("audit", "reports", "tagged")
 MISSING = "the console works without them; `tagstream doctor --create-topics` makes them"
 
 
@@ -164,17 +163,15 @@ class StoreFollower(Follower):
         """
         Return the facts of a record.
 
-        A record that cannot be read has no facts. A decision of a reviewer or a second model has no facts either, because `reviewed` and `second` have theirs.
+        A record that cannot be read has no facts. A reviewer's decision has no facts either, because its answer is on `reviewed`.
         """
         topics = self._settings.topics
-        found: AnsweredEvent | PublishedDecision | TimedReport | SecondOpinion | Refusal
+        found: AnsweredEvent | PublishedDecision | TimedReport | Refusal
         if record.topic == topics.reviewed:
             found = read_answer(record, keys=self._keys)
         elif record.topic == topics.reports:
             report = read_report(record)
             found = report if isinstance(report, Refusal) else timed(report, record, self._clock())
-        elif record.topic == topics.second:
-            found = read_opinion(record)
         else:
             found = read_decision(record)
         match found:
@@ -185,7 +182,7 @@ class StoreFollower(Follower):
                 # A decision on `audit` is on `tagged` too, and is counted there.
                 counted: list[Fact] = [CountedDecision(item=found)] if found.door != "audit" else []
                 return [*counted, AskedDecision(item=found)] if record.topic != topics.tagged else counted
-            case AnsweredEvent() | TimedReport() | SecondOpinion():
+            case AnsweredEvent() | TimedReport():
                 return [found]
             case PublishedDecision():
                 return []

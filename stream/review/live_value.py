@@ -40,10 +40,6 @@ def live_value(store: Store, found: LiveQuality, costs: Costs | None) -> ValueRe
     for on, count in work.waiting.items():
         for tally in (whole, days[on.day_ms], bundles[on.bundle]):
             tally.waiting += count
-    for on, count in work.calls.items():
-        for tally in (whole, days[on.day_ms], bundles[on.bundle]):
-            tally.calls += count
-            tally.settled += work.settled.get(on, 0)
     by_day = store.samples.by_day(since_ms, until_ms, drawn.labels)
     by_bundle = store.samples.by_bundle(since_ms, until_ms, drawn.labels)
     # Totals come by the hour, so a bundle's last hour is known when all are read.
@@ -72,8 +68,6 @@ class _Tally:
         self._doors = {"tagged": 0, "review": 0}
         self.answers = 0
         self.waiting = 0
-        self.calls = 0
-        self.settled = 0
         self.model = ""
         self.last_ms = 0
 
@@ -89,8 +83,6 @@ class _Tally:
             **self._doors,
             answers=self.answers,
             waiting=self.waiting,
-            calls=self.calls,
-            settled=self.settled,
             sample=sample,
             population=self._measured.population,
         )

@@ -56,7 +56,7 @@ class Looked:
 
     @property
     def holds(self) -> PublishedDecision | None:
-        """The decision that holds; None without a decision. A person's decision is above a second model's, and that one above the model's; of several, the greatest holds."""
+        """The decision that holds; None without a decision. A person's decision is above the model's; of several, the greatest holds."""
         return max(self.decisions.values(), key=lambda decision: decision.standing, default=None)
 
     @property

@@ -172,8 +172,8 @@ class EvidenceReader:
             found = msgspec.json.decode(record.value or b"", type=_Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        # A decision of a person or a second model is skipped: it names the model that had decided before.
-        if found.decider in ("reviewer", "second") or found.model.epoch not in self.epochs:
+        # A person's decision is skipped: it names the model that had decided before the person.
+        if found.decider == "reviewer" or found.model.epoch not in self.epochs:
             return
         event = _short(found.id.encode())
         if found.inclusion_probability is not None and not found.reasons:

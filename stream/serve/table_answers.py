@@ -67,17 +67,17 @@ class TableAnswers:
         found: list[bytes | None] = [None] * len(records)
         decoded = [decode(record, self._pipeline.limits) for record in records]
         # A JSON object must not have a key twice. So an event that has its own field `cached` goes to the model, and one with `decided_at`
-        # if a model decided it.
+        # if no person decided it.
         events = {
             place: event for place, event in enumerate(decoded) if isinstance(event, ContentEvent) and MARK not in event.fields
         }
         if not events:
             return found
-        overruled = self._predictions.above_models([event.id for event in events.values()])
+        by_people = self._predictions.by_persons([event.id for event in events.values()])
         # The object is made once per event, even if a request contains the event several times.
-        marked = {event_id: _marked(row.line) for event_id, row in overruled.items()}
+        marked = {event_id: _marked(row.line) for event_id, row in by_people.items()}
         for place, event in list(events.items()):
-            row = overruled.get(event.id)
+            row = by_people.get(event.id)
             if row is not None and row.text_hash == hash_of_text(event.title, event.description):
                 found[place] = marked[event.id]
                 del events[place]

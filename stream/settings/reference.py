@@ -19,7 +19,6 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Schema registry": ("schema_registry",),
     "Decisions": ("decider", "bundle", "rules", "confidence_threshold", "data", "real"),
     "Changing the model": ("rollout",),
-    "Second opinions": ("second",),
     "Audits": ("audit_rate", "audit_rates", "audit_salt", "ask_rate"),
     "Delivery": (
         "delivery",
@@ -66,8 +65,6 @@ RANGES = {
     "tracing.endpoint": "http:// or https://, HOST:PORT, perhaps a path",
     "security.token_url": "https://, HOST:PORT, perhaps a path; http:// on loopback",
     "schema_registry.url": "http:// or https://, HOST:PORT, perhaps a path; comma-separated",
-    "second.endpoint": "http:// or https://, HOST:PORT, perhaps a path",
-    "second.fields": "names, comma-separated",
     "cloudevents_source": "a URI, or a part of one such as /tagstream",
     "audit_rates": "LABEL=SHARE, comma-separated",
     "contents": "topics with their fields: a table each, in the environment a JSON object",

@@ -26,7 +26,6 @@ from tagstream.stream.settings.fields import Contents, Fields
 from tagstream.stream.settings.rates import can_be_drawn, rates
 from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.schema_registry import SchemaRegistry
-from tagstream.stream.settings.second import Second
 from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.topics import Topics, require_different
 from tagstream.stream.settings.tracing import Tracing
@@ -72,7 +71,6 @@ class Settings(BaseSettings):
     rollout: Rollout = Field(
         default_factory=Rollout, validate_default=True, description="how the model of a running stream is changed"
     )
-    second: Second = Field(default_factory=Second, description="which second model is asked before people")
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
     decider: Literal["model", "rules"] = Field(
         default="model",

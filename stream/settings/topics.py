@@ -45,7 +45,6 @@ class Topics(BaseModel):
     outcomes: Name = Field(
         default="outcomes", description="what came of decisions, by which `rollout` compares a canary with its champion"
     )
-    second: Name = Field(default="second", description="what a second model says about items of `review`")
     shadow: Name = Field(
         default="shadow",
         description="what another bundle would have decided; no decisions",

@@ -11,7 +11,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Select, and_, inspect, or_, select
 
 from tagstream.stream.database.database import Columns, Database, Purpose, open_database, upsert
-from tagstream.stream.tables.row import ABOVE_MODELS, BY_SECOND, PredictionRow
+from tagstream.stream.tables.row import BY_PERSON, PredictionRow
 from tagstream.stream.tables.schema import Tables, check, prepare, standing, tables
 
 PREDICTIONS = "predictions"
@@ -58,9 +58,7 @@ class Predictions:
         # The rows are sorted: two writers that lock rows in different orders would deadlock.
         found = [asdict(row) for row in sorted(rows, key=lambda row: row.prediction_id)]
         at = [{"topic": topic, "partition": part, "next_offset": offset} for (topic, part), offset in (reached or {}).items()]
-        epochs = {
-            row.bundle: row.epoch for row in sorted(rows, key=lambda row: row.epoch) if row.epoch and row.decider != BY_SECOND
-        }
+        epochs = {row.bundle: row.epoch for row in sorted(rows, key=lambda row: row.epoch) if row.epoch}
         decided = [{"digest": digest, "epoch": epoch} for digest, epoch in sorted(epochs.items())]
         with self._database.writing() as connection:
             changed = upsert(connection, table, found, only_if=_is_later)
@@ -69,7 +67,7 @@ class Predictions:
         return changed
 
     def newest(self, event_id: str) -> PredictionRow | None:
-        """Return the decision that holds for an event: a person's last decision, else a second model's, else a model's."""
+        """Return the decision that holds for an event: a person's last decision, else a model's last decision."""
         table = self._tables.predictions
         order = [column.desc() for column in standing(table)]
         return self._first(select(table).where(table.c.event_id == event_id).order_by(*order).limit(1))
@@ -92,11 +90,7 @@ class Predictions:
             for text_hash in dict.fromkeys(text_hashes):
                 query = (
                     select(table)
-                    .where(
-                        table.c.text_hash == text_hash,
-                        table.c.model_digest == model_digest,
-                        table.c.decider.not_in(ABOVE_MODELS),
-                    )
+                    .where(table.c.text_hash == text_hash, table.c.model_digest == model_digest, table.c.decider != BY_PERSON)
                     .order_by(table.c.tagged_at.desc(), table.c.prediction_id.desc())
                     .limit(1)
                 )
@@ -104,14 +98,12 @@ class Predictions:
                     found[text_hash] = PredictionRow(**row)
         return found
 
-    def above_models(self, event_ids: Iterable[str]) -> dict[str, PredictionRow]:
-        """Return the decision that holds on each of these events, if a person or a second model made it."""
+    def by_persons(self, event_ids: Iterable[str]) -> dict[str, PredictionRow]:
+        """Return the last decision of a person on each of these events. An event without a person's decision is absent."""
         table = self._tables.predictions
         found: dict[str, PredictionRow] = {}
         for part in _parts(event_ids):
-            query = (
-                select(table).where(table.c.event_id.in_(part), table.c.decider.in_(ABOVE_MODELS)).order_by(*standing(table))
-            )
+            query = select(table).where(table.c.event_id.in_(part), table.c.decider == BY_PERSON).order_by(*standing(table))
             found |= {row.event_id: row for row in self._all(query)}
         return found
 

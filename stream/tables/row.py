@@ -8,13 +8,11 @@ import msgspec
 
 from tagstream.model_export.bundle.text import read
 from tagstream.stream.contract.event import ContentEvent
-from tagstream.stream.contract.outcome import ABOVE_EPOCHS, Decision, Publication, ReviewerDecision, SecondDecision
+from tagstream.stream.contract.outcome import Decision, Publication, ReviewerDecision
 from tagstream.stream.contract.published import ModelDecision, PublishedDecision, milliseconds
 from tagstream.stream.contract.refusal import Refusal
 
-BY_PERSON, BY_SECOND = "reviewer", "second"
-# The deciders whose decision stands above every model's, and outlives the model that it corrects.
-ABOVE_MODELS = (BY_PERSON, BY_SECOND)
+BY_PERSON = "reviewer"
 # An index takes values of about 2,700 bytes. Our digests have 64 characters, or 77 with the arithmetic.
 MOST_DIGEST_CHARACTERS = 256
 # The part of `model_digest` that names the bundle; what follows names the arithmetic of a processor.
@@ -35,12 +33,10 @@ class PredictionRow:
         destination: `tagged` or `review`: the topic of the decision.
         tag: The tag.
         confidence: The probability of the tag, 0 to 1.
-        decider: `model`, `rules`, `second` or `reviewer`.
-        version: 1 or more for a person's decision, 0 for all others.
-        epoch: The epoch of a model's decision after the first change of the model; `ABOVE_EPOCHS` for a second model's decision, which
-            stands above all of them; 0 for all other decisions.
-        decided_at: When the decision was made, Unix milliseconds. For a person's and a second model's decision it is their time, else
-            `tagged_at`.
+        decider: `model`, `rules` or `reviewer`.
+        version: 0 for a model's decision, 1 or more for a person's decision.
+        epoch: The epoch of a model's decision after the first change of the model; 0 for all other decisions.
+        decided_at: When the decision was made, Unix milliseconds. For a person's decision it is that person's time, else `tagged_at`.
         tagged_at: When the decision was published, Unix milliseconds.
         answer: The value of the decision's record on the topic, JSON: the event's fields and the decision.
     """
@@ -61,6 +57,11 @@ class PredictionRow:
     answer: str = field(repr=False)
 
     @property
+    def by_person(self) -> bool:
+        """True if a person made the decision."""
+        return self.decider == BY_PERSON
+
+    @property
     def standing(self) -> tuple[int, int, int, str]:
         """The rank of this decision among the decisions on one event, as `PublishedDecision.standing`. The highest rank holds."""
         return self.version, self.epoch, self.decided_at, self.prediction_id
@@ -72,12 +73,12 @@ class PredictionRow:
 
     def is_stale(self, epochs: Mapping[str, int]) -> bool:
         """
-        Return True if the bundle that decided has decided nothing in the newest epoch. Decisions of people and second models are never stale.
+        Return True if the bundle that decided has decided nothing in the newest epoch. A person's decision is never stale.
 
         Args:
             epochs: The newest epoch of a decision of each bundle (`Predictions.epochs`).
         """
-        return self.decider not in ABOVE_MODELS and epochs.get(self.bundle, 0) < max(epochs.values(), default=0)
+        return not self.by_person and epochs.get(self.bundle, 0) < max(epochs.values(), default=0)
 
     @property
     def line(self) -> bytes:
@@ -100,9 +101,9 @@ def row_of_record(found: PublishedDecision) -> PredictionRow:
     """Return the row of a record of `tagged` or `review`."""
     made, value = found.decision, found.event.record.value or b""
     at = milliseconds(made.tagged_at)
-    if isinstance(made, ReviewerDecision | SecondDecision):
-        decided_at, version = milliseconds(made.decided_at), made.version if isinstance(made, ReviewerDecision) else 0
-        return _row(found.event, made, found.door, value, version=version, decided_at=decided_at, at=at)
+    if isinstance(made, ReviewerDecision):
+        decided_at = milliseconds(made.decided_at)
+        return _row(found.event, made, found.door, value, version=made.version, decided_at=decided_at, at=at)
     return _row(found.event, made, found.door, value, version=0, decided_at=at, at=at)
 
 
@@ -124,7 +125,7 @@ def hash_of_text(title: str, description: str | None) -> str:
 
 def _row(
     event: ContentEvent,
-    made: Decision | ModelDecision | SecondDecision | ReviewerDecision,
+    made: Decision | ModelDecision | ReviewerDecision,
     destination: str,
     value: bytes,
     *,
@@ -142,7 +143,7 @@ def _row(
         confidence=made.confidence,
         decider=made.decider,
         version=version,
-        epoch=ABOVE_EPOCHS if isinstance(made, SecondDecision) else 0 if version else made.model.epoch_number,
+        epoch=0 if version else made.model.epoch_number,
         decided_at=decided_at,
         tagged_at=at,
         answer=value.decode(),

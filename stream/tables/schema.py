@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from tagstream.stream.database.database import bytewise, replace_view
-from tagstream.stream.tables.row import ABOVE_MODELS, DIGEST_CHARACTERS
+from tagstream.stream.tables.row import BY_PERSON, DIGEST_CHARACTERS
 
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")
 WORD = bytewise()
@@ -168,5 +168,5 @@ def _newest(made: Tables) -> Select[Any]:
     its = select(epochs.c.epoch).where(epochs.c.digest == func.substr(ranked.c.model_digest, 1, DIGEST_CHARACTERS))
     newest = select(func.max(epochs.c.epoch))
     its_epoch, newest_epoch = (func.coalesce(one.scalar_subquery(), 0) for one in (its, newest))
-    stale = and_(ranked.c.decider.not_in(ABOVE_MODELS), its_epoch < newest_epoch).label(STALE)
+    stale = and_(ranked.c.decider != BY_PERSON, its_epoch < newest_epoch).label(STALE)
     return select(*columns, stale).where(ranked.c.place == 1)

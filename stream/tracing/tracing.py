@@ -52,7 +52,6 @@ def tracing_of(
     require()
     from tagstream.stream.tracing.batches import TracedDecide, TracedObserver
     from tagstream.stream.tracing.conventions import Development
-    from tagstream.stream.tracing.opinions import traced_opinions
     from tagstream.stream.tracing.requests import TracedRequests
     from tagstream.stream.tracing.spans import Spans
 
@@ -64,7 +63,6 @@ def tracing_of(
             deciding=TracedDecide,
             observing=lambda observer: TracedObserver(observer, spans, group=settings.group, development=development),
             requests=lambda application: TracedRequests(application, spans),
-            advising=lambda ask: traced_opinions(ask, spans),
         )
     finally:
         spans.close(CLOSE_SECONDS)

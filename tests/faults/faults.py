@@ -58,10 +58,6 @@ class Fault(StrEnum):
     CONTROLLER_FREEZE = "SIGSTOP of the controller while another one acts"
     CONTROLLER_INTERRUPT = "SIGINT to the controller between two steps"
     BUNDLE_HANGS = "a bundle that does not end to load is promoted"
-    # To a run that asks a second model: its process, and the endpoint.
-    SECOND_KILL = "kill -9 of the second model's process between two steps"
-    SECOND_FREEZE = "SIGSTOP of the second model's process while another one acts"
-    ENDPOINT_DOWN = "500 from the second model's endpoint for 4 s"
 
 
 POINTS = {fault: Point[fault.name] for fault in Fault if fault.name in Point.__members__}
@@ -79,13 +75,12 @@ BROKERS = frozenset(
     }
 )
 CONTROLLERS = frozenset({Fault.CONTROLLER_KILL, Fault.CONTROLLER_FREEZE, Fault.CONTROLLER_INTERRUPT, Fault.BUNDLE_HANGS})
-OF_A_SECOND = frozenset({Fault.SECOND_KILL, Fault.SECOND_FREEZE, Fault.ENDPOINT_DOWN})
 # SIGKILL of one worker, wherever it stands.
 KILLS = frozenset({Fault.KILL} | {fault for fault in POINTS if fault.name.startswith("KILL_")})
 # These need no brokers of the run's own.
-OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | CONTROLLERS | OF_A_SECOND | {Fault.PARTITIONS})
-# Those of a run without changes of the model and without a second one, and of one with changes.
-OF_A_STREAM = tuple(fault for fault in Fault if fault not in CONTROLLERS | OF_A_SECOND | {Fault.LEADER_KILL})
+OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | CONTROLLERS | {Fault.PARTITIONS})
+# Those of a run without changes of the model, and of one with them.
+OF_A_STREAM = tuple(fault for fault in Fault if fault not in CONTROLLERS | {Fault.LEADER_KILL})
 OF_EPOCHS = (
     Fault.KILL,
     Fault.FREEZE,

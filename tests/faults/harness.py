@@ -15,7 +15,6 @@ from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
 from tests.faults.run import FaultRun
-from tests.faults.second.seconding import seconding_of
 from tests.faults.upstream.ledger import Ledger
 from tests.faults.upstream.producers import send_varied
 from tests.faults.verdict.checker import check
@@ -68,27 +67,13 @@ def run(
         seconds_per_batch=plan.seconds_per_batch,
         folder=folder,
     )
-    with (
-        TopicObserver(settings) as observer,
-        seconding_of(plan, settings, environ, processes=processes, folder=folder) as seconding,
-    ):
+    with TopicObserver(settings) as observer:
         ledger = Ledger(settings, sent, observer=observer, journal=journal, seed=plan.seed)
         if earlier is not None and ledger.is_hung:
             # An earlier process may have ended it already, and after some minutes the broker does.
             ledger.end_hung()
         changing = changing_of(plan, environ, observer=observer, processes=processes, folder=folder)
-        this_run = FaultRun(
-            plan,
-            settings,
-            fleet,
-            observer,
-            cluster,
-            ledger,
-            journal,
-            answers=sent_answers,
-            changing=changing,
-            seconding=seconding,
-        )
+        this_run = FaultRun(plan, settings, fleet, observer, cluster, ledger, journal, answers=sent_answers, changing=changing)
         try:
             this_run.play()
         finally:
@@ -103,9 +88,6 @@ def run(
             answers=sent_answers,
             answers_ends=observer.answers_ends(),
             audits=observer.audits(),
-            opinions=observer.records(settings.topics.second),
-            gold=() if seconding is None else seconding.gold,
-            ahead=() if seconding is None else seconding.watch.wrong,
         )
         return Report(
             verdict=check(
@@ -124,5 +106,4 @@ def run(
             blind_looks=this_run.blind_looks,
             drift_findings=observer.drift_findings(),
             changed=change,
-            second="" if seconding is None else str(seconding),
         )

@@ -23,7 +23,6 @@ class Plan:
         epochs: How often the model is changed meanwhile, at least; 0 for never.
         controller: Changes it, `python -m controller`.
         per_second: How many events are sent a second while it is changed, so that workers stand at the end of the log.
-        second: The process of a second model, `python -m` these words; none if empty.
     """
 
     module: str = "tests.faults.worker"
@@ -37,4 +36,3 @@ class Plan:
     epochs: int = 0
     controller: str = "tests.faults.epochs.controller"
     per_second: float = 60.0
-    second: Sequence[str] = ()

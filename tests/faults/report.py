@@ -28,7 +28,6 @@ class Report:
     answers: int = 0
     audits: int = 0
     changed: Changed | None = None
-    second: str = ""
 
     @property
     def faults(self) -> Counter[Fault]:
@@ -99,7 +98,6 @@ class Report:
             f"{self.answers} answers, {self.verdict.answers_repeated} of their decisions repeated",
             *(str(finding) for finding in self.verdict.findings),
             *([str(self.changed)] if self.changed is not None else []),
-            *([self.second] if self.second else []),
         )
         return "\n".join(lines)
 

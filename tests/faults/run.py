@@ -11,17 +11,15 @@ from dataclasses import dataclass
 
 from kafka.errors import KafkaError
 
-from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS
 from tests.faults.epochs.changing import Changing
-from tests.faults.faults import BROKERS, CONTROLLERS, KILLS, NETWORK, OF_A_SECOND, Fault
+from tests.faults.faults import BROKERS, CONTROLLERS, KILLS, NETWORK, Fault
 from tests.faults.inputs import Input
 from tests.faults.journal import Journal, Strike
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
-from tests.faults.second.seconding import Seconding
 from tests.faults.strikes import Striker
 from tests.faults.upstream.ledger import Ledger
 from tests.faults.verdict.evidence import Sample
@@ -84,7 +82,6 @@ class FaultRun:
         journal: Keeps samples and strikes, those of an earlier process too.
         answers: The records of `reviewed`.
         changing: Changes the model meanwhile; None where none is changed.
-        seconding: A second model that is asked meanwhile; None where there is none.
     """
 
     def __init__(
@@ -99,7 +96,6 @@ class FaultRun:
         *,
         answers: Sequence[Input] = (),
         changing: Changing | None = None,
-        seconding: Seconding | None = None,
     ) -> None:
         """Start without workers."""
         self._plan = plan
@@ -122,12 +118,10 @@ class FaultRun:
         self._awaited: tuple[list[Member], list[int], float] | None = None
         self._orphans: _Orphans | None = None
         self._pause = 0.0
-        self._changing, self._seconding = changing, seconding
+        self._changing = changing
         if changing is not None:
             changing.promoter.chance = self._chance
-        self._striker = Striker(
-            settings, fleet, cluster, self._chance, None if changing is None else changing.promoter, seconding
-        )
+        self._striker = Striker(settings, fleet, cluster, self._chance, None if changing is None else changing.promoter)
         self._was_broken = False
         self._last = _Disturbance(self._earlier_seconds, {}, 0)
         self._last_sight = time.monotonic()
@@ -174,8 +168,6 @@ class FaultRun:
         self._striker.thaw_all()
         self._end_changes()
         self._fleet.stop()
-        if self._seconding is not None:
-            self._seconding.stop()
         self._journal.ended(self._fleet.take_exits())
         self._look()
 
@@ -200,11 +192,6 @@ class FaultRun:
         self._last_sight = time.monotonic()
         self.samples.append(sample)
         self._journal.saw(sample)
-        if self._seconding is not None:
-            try:
-                self._seconding.look()
-            except (BrokerUnreachableError, KafkaError, OSError):
-                self.blind_looks += 1
 
     def _change(self) -> None:
         """Tend the controllers, and end them and the events that keep coming once faults and epochs are over."""
@@ -238,8 +225,7 @@ class FaultRun:
         if self._waiting(list(self.ends)) == 0 and self._ledger.is_hung:
             self._ledger.end_hung()
         changes = self._changing is not None and not self._changing.is_over
-        asked = self._seconding is not None and not self._seconding.is_done
-        done = self._waiting(list(self.ends)) == 0 and not self._answers_wait() and not changes and not asked
+        done = self._waiting(list(self.ends)) == 0 and not self._answers_wait() and not changes
         if done or now.at_seconds > self._plan.max_seconds:
             return True
         begun = [sample for sample in self.samples if sample.at_seconds > self._earlier_seconds]
@@ -259,8 +245,6 @@ class FaultRun:
 
     def _tend(self) -> None:
         before = self._now.at_seconds
-        if self._seconding is not None:
-            self._seconding.tend()
         if self._fleet.tend():
             self._journal.ended(self._fleet.take_exits())
             # A commit may have been under way when the last look was taken.
@@ -305,8 +289,6 @@ class FaultRun:
             return True
         if self._changing is not None and self._changing.promoter.is_struck:
             return True
-        if self._seconding is not None and self._seconding.is_struck:
-            return True
         if self._awaited is None:
             return False
         members, incarnations, until = self._awaited
@@ -318,8 +300,6 @@ class FaultRun:
     def _has_recovered(self) -> bool:
         """Whether each partition has one owner, outcomes flow, and every worker with work has committed some."""
         now, last = self._now, self._last
-        if self._seconding is not None and not self._seconding.is_well:
-            return False
         if self._orphans is not None and self._orphans.committed is not None:
             return False
         if now.at_seconds - last.at_seconds < self._pause or sum(now.written.values()) <= last.written:
@@ -351,8 +331,6 @@ class FaultRun:
         if self._changing is not None and not self._changing.promoter.begun:
             # A worker that is stopped over the very first change is a risk that the protocol leaves.
             return
-        if self._seconding is not None and not self._seconding.is_ready:
-            return
         fault = self._coming[0]
         victims, waiting = self._victims(fault)
         if waiting < LEAST_WAITING:
@@ -381,7 +359,7 @@ class FaultRun:
         """The victims, and how many events wait for them; for a fault of all workers or of none, all waiting events."""
         everything = self._waiting(list(self.ends))
         members = [member for member in self._fleet.members.values() if member.terminated_at is None]
-        if fault in NETWORK | BROKERS | CONTROLLERS | OF_A_SECOND | {Fault.JOIN, Fault.PARTITIONS}:
+        if fault in NETWORK | BROKERS | CONTROLLERS | {Fault.JOIN, Fault.PARTITIONS}:
             return [], everything
         if fault is Fault.KILL_ALL:
             return members, everything

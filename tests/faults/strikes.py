@@ -9,8 +9,7 @@ from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.proxy import Weather
 from tests.faults.epochs.promoter import Promoter
-from tests.faults.faults import BROKERS, CONTROLLERS, GROUP, NETWORK, OF_A_SECOND, POINTS, Fault
-from tests.faults.second.seconding import Seconding
+from tests.faults.faults import BROKERS, CONTROLLERS, GROUP, NETWORK, POINTS, Fault
 from tests.faults.worker.fleet import Fleet, Member
 
 SHORT_FREEZE_SECONDS = 2.0
@@ -55,7 +54,6 @@ class Striker:
         cluster: Brokers and network; None where no fault of theirs is planned.
         chance: Chooses the broker.
         promoter: Has the controllers; None where no model is changed.
-        seconding: Has the second model's process; None where there is none.
     """
 
     def __init__(
@@ -65,7 +63,6 @@ class Striker:
         cluster: StruckCluster | None,
         chance: random.Random,
         promoter: Promoter | None = None,
-        seconding: Seconding | None = None,
     ) -> None:
         """Start with no worker frozen."""
         self._settings = settings
@@ -73,7 +70,6 @@ class Striker:
         self._cluster = cluster
         self._chance = chance
         self._promoter = promoter
-        self._seconding = seconding
         self._frozen: dict[int, _Frozen] = {}
         self._now_seconds = 0.0
 
@@ -99,8 +95,6 @@ class Striker:
             self._strike_group(fault, victims)
         elif fault in CONTROLLERS:
             self._strike_controller(fault)
-        elif fault in OF_A_SECOND:
-            self._strike_second(fault)
         else:
             self._strike_worker(fault, victims[0])
 
@@ -180,12 +174,6 @@ class Striker:
             Fault.CONTROLLER_INTERRUPT: signal.SIGINT,
         }
         self._promoter.strike(signals[fault])
-
-    def _strike_second(self, fault: Fault) -> None:
-        if self._seconding is None:
-            msg = f"{fault} was planned in a run that asks no second model"
-            raise ValueError(msg)
-        self._seconding.strike(fault)
 
     def _cluster_of(self, fault: Fault) -> StruckCluster:
         if self._cluster is None:

@@ -15,7 +15,7 @@ from tests.go.programs import ASK_SECONDS, ROOT, GoProgram, built, cache_folder,
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 # Everything that has metrics, and those who look at them.
-_MONITORED = "serve+review+rollout+shadow+second+monitoring"
+_MONITORED = "serve+review+rollout+shadow+monitoring"
 MONITORED = f"base+{_MONITORED}"
 # The manifests that can be applied: folders as they are, and the base with some components, in the order in which an overlay lists them.
 CHOICES = (
@@ -31,8 +31,7 @@ CHOICES = (
     "tracing",
     "serve+serve-table+user+schema-registry+tracing",
     "rollout",
-    "second",
-    "serve+rollout+shadow+second+answer-keys+user",
+    "serve+rollout+shadow+answer-keys+user",
 )
 WHOLE = (
     "base",

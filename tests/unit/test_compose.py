@@ -43,24 +43,11 @@ def test_every_variable_of_the_file_has_a_default_or_may_be_missing() -> None:
     assert re.findall(r"\$\{[A-Z_]+\}", COMPOSE) == []
 
 
-def test_prometheus_asks_each_service_where_its_health_check_does() -> None:
-    """A port that is told twice is told alike; `worker` has its image's own check."""
-    services = yaml.safe_load(COMPOSE)["services"]
-    scraped = yaml.safe_load((ROOT / "monitoring" / "prometheus" / "compose.yml").read_text(encoding="utf-8"))["scrape_configs"]
-    asked = {job["dns_sd_configs"][0]["names"][0]: job["dns_sd_configs"][0]["port"] for job in scraped}
-    checked = {
-        name: int(port)
-        for name, service in services.items()
-        for port in re.findall(r"127\.0\.0\.1:(\d+)/readyz", str(service.get("healthcheck")))
-    }
-    assert {name: port for name, port in asked.items() if name != "worker"} == checked
-
-
 def test_every_role_runs_from_one_image() -> None:
     """A release has one image: services and manifests of tagstream name no other, and a role is only another command."""
     services = yaml.safe_load(COMPOSE)["services"]
     ours = {name: service["image"] for name, service in services.items() if "build" in service}
-    assert ours.keys() == {"topics", "worker", "producer", "serve", "review", "controller", "shadow", "second"}
+    assert ours.keys() == {"topics", "worker", "producer", "serve", "review", "controller", "shadow"}
     assert len(set(ours.values())) == 1
     manifests = (ROOT / "deploy" / "kubernetes").rglob("*.yaml")
     named = [

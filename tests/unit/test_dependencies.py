@@ -30,11 +30,7 @@ OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/web
 # Loaded by programs that have tables, which need the extra `batch`, `ray` or `spark`.
 OF_TABLES = ("stream/arrow.py", "stream/batch/parquet.py")
 # Loaded where a receiver of traces is set, which needs the extra `otel`; the other files of the room load everywhere.
-OF_TRACES = tuple(
-    f"stream/tracing/{name}.py" for name in ("batches", "context", "conventions", "opinions", "requests", "spans")
-)
-# Loaded where an endpoint gives second opinions, which needs the extra `second`.
-OF_ENDPOINTS = ("stream/second/by_endpoint.py",)
+OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "conventions", "requests", "spans"))
 
 
 def normal(name: str) -> str:
@@ -113,7 +109,7 @@ def test_a_worker_loads_with_its_extra_alone() -> None:
     undeclared = {
         f"{path}: {module}"
         for path, tree in sources(*OF_A_WORKER)
-        if not any(path.is_relative_to(folder) for folder in (*OF_REVIEWERS, *OF_TABLES, *OF_TRACES, *OF_ENDPOINTS))
+        if not any(path.is_relative_to(folder) for folder in (*OF_REVIEWERS, *OF_TABLES, *OF_TRACES))
         for module in imported(at_load(tree))
         if not providers(module) & (dependencies() | of_worker())
     }

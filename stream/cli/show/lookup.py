@@ -9,7 +9,6 @@ import msgspec
 from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order
 from tagstream.stream.contract.dead_letter import DeadLetter
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import ModelDecision, PublishedDecision, read_decision
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.review.lookup import Looked
@@ -106,8 +105,6 @@ def _says(decision: PublishedDecision) -> str:
         model = made.model
         epoch = "" if model.epoch is None else f", epoch {model.epoch}{'' if model.arm == 'champion' else f' ({model.arm})'}"
         who = f"the {made.decider}, {model.name} {model.version}{epoch}{why}"
-    elif isinstance(made, SecondDecision):
-        who = f"the second model; the model said {made.model_tag}"
     else:
         who = f"a reviewer, version {made.version}; the model said {made.model_tag}"
     return f"{made.tag}  {made.confidence:.4f}  by {who}  {made.tagged_at}"

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 
 from tagstream.monitoring.metrics.controller import ControllerMetrics
-from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.server.application import application
 from tagstream.monitoring.server.server import serve
@@ -13,7 +12,7 @@ from tagstream.stream.settings.settings import Settings
 
 
 @contextlib.contextmanager
-def metrics_at(settings: Settings, port: int, metrics: ControllerMetrics | SecondMetrics | ShadowMetrics) -> Iterator[str]:
+def metrics_at(settings: Settings, port: int, metrics: ControllerMetrics | ShadowMetrics) -> Iterator[str]:
     """
     Serve `/metrics`, `/healthz` and `/readyz` while the context lasts, and yield `host:port`. End with exit code 2 if the address is taken.
 

@@ -210,8 +210,6 @@ def _decision_line(value: Any) -> Text | None:
         return None
     tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
     why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
-    if value.get("decider") == "second":
-        why = f"  [the second model; the model said {visible(str(value.get('model_tag')))}]"
     if value.get("decider") == "reviewer":
         why = f"  [a reviewer, version {visible(str(value.get('version')))}; the model said {visible(str(value.get('model_tag')))}]"
     shown = visible(title) if isinstance(title, str) else ""

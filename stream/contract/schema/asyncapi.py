@@ -12,7 +12,7 @@ from tagstream.stream.contract.shape import PLAIN, Shape
 
 JSON, BYTES = "application/json", "application/octet-stream"
 _BINDING = "0.5.0"
-# One more for each release that adds to the contract. 1: `outcomes`, `second`, `ask`.
+# One more for each release that adds to the contract. 1: `outcomes`, `ask`.
 MINOR = 1
 
 
@@ -137,14 +137,6 @@ TOPICS = (
         key="The event's id.",
         actions=("receive",),
         value="outcomes",
-    ),
-    Topic(
-        role="second",
-        address="second",
-        description="What a second model says about items of `review`, and what it settles; without a text.",
-        key="The event's id.",
-        actions=("send", "receive"),
-        value="second",
     ),
     Topic(
         role="drift",

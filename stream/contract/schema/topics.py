@@ -1,26 +1,22 @@
 """The JSON Schema of the value of every topic, made from the records by which tagstream reads and writes it."""
 
-import itertools
 from typing import Any
 
 from tagstream.monitoring.drift.findings import Finding
-from tagstream.monitoring.vocabulary import NoOpinion, Reason, ReviewReason, Stage, TextFlag
+from tagstream.monitoring.vocabulary import Reason, ReviewReason, Stage, TextFlag
 from tagstream.stream.contract.answers import Answer
 from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome
-from tagstream.stream.contract.outcome import ASKED_FIELDS, CONTRACT_VERSION, ReviewerDecision, SecondDecision
+from tagstream.stream.contract.outcome import ASKED_FIELDS, CONTRACT_VERSION, ReviewerDecision
 from tagstream.stream.contract.published import HIDDEN, ModelDecision
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.contract.schema import events
 from tagstream.stream.contract.schema.structs import Schema, known, required, schema_of
-from tagstream.stream.contract.second_opinions import SecondOpinion
 from tagstream.stream.contract.shadow_records import Shadowed
 from tagstream.stream.contract.shape import PLAIN, Shape
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 # Our fields on decisions. An event's own field of such a name is in `overridden`, so these are absent where a decision lacks them.
 _ABSENT: Schema = dict.fromkeys(("reasons", "inclusion_probability", "text_flags", "destination"), False)
-# Of each pair of fields an opinion has one.
-_EITHER_OR = (("label", "reason"), ("bundle", "endpoint"))
 
 
 def _joined(event: Schema, ours: Schema, **head: Any) -> Schema:
@@ -63,23 +59,18 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
 
 
 def tagged() -> Schema:
-    """A decision of the model, which was sure, of a second model under its certificate, or of a person."""
+    """A decision of the model, which was sure, or of a person."""
+    by_person = schema_of(ReviewerDecision)
+    own = {name: schema for name, schema in by_person["properties"].items() if name not in ASKED_FIELDS}
+    by_person["properties"] = {**_ABSENT, **own}
     return {
         "title": "tagged",
         "description": "The event's own fields, then the decision on it. `tagged_at` is last; all before it is the same at every delivery.",
         "anyOf": [
             _decided(by=["model"], may=("ask",), title="decided by the model"),
-            _joined(events.carried(), _overruling(ReviewerDecision), title="decided by a person"),
-            _joined(events.carried(), _overruling(SecondDecision), title="decided by a second model"),
+            _joined(events.carried(), by_person, title="decided by a person"),
         ],
     }
-
-
-def _overruling(made: type[ReviewerDecision | SecondDecision]) -> Schema:
-    found = schema_of(made)
-    own = {name: schema for name, schema in found["properties"].items() if name not in ASKED_FIELDS}
-    found["properties"] = {**_ABSENT, **own}
-    return found
 
 
 def review() -> Schema:
@@ -130,19 +121,6 @@ def outcomes() -> Schema:
         "title": "outcomes",
         "description": "A number that a consumer measured of an event's decision. It changes no tag.",
         **schema_of(ConsumerOutcome),
-    }
-
-
-def second() -> Schema:
-    """A second opinion."""
-    opinion = schema_of(SecondOpinion)
-    opinion["properties"]["reason"] = known(NoOpinion, opinion["properties"]["reason"]["description"])
-    return {
-        "title": "second",
-        "description": "What a second model says about an item of `review`, which waits for a person unless the opinion `settles` it. It has no "
-        "text of the event.",
-        **opinion,
-        "anyOf": [{"required": [*opinion["required"], *one_of_each]} for one_of_each in itertools.product(*_EITHER_OR)],
     }
 
 
@@ -226,19 +204,14 @@ def classified() -> Schema:
         },
         "required": ["destination", "line", "row", "error"],
     }
-    model, person, second_model = tagged()["anyOf"]
+    model, person = tagged()["anyOf"]
     # Only a record of the topic asks viewers.
     del model["properties"]["ask"]
     return {
         "title": "classified",
         "description": "One object of `tagstream classify --json`, `serve` and `batch`: what the stream would publish, and where. Only "
-        "`serve --table` answers with the decision of a person or of a second model.",
-        "anyOf": [
-            *(_towards(one, "tagged") for one in (model, person)),
-            _towards(review(), "review"),
-            rejection,
-            _towards(second_model, "tagged"),
-        ],
+        "`serve --table` answers with a person's decision.",
+        "anyOf": [_towards(model, "tagged"), _towards(person, "tagged"), _towards(review(), "review"), rejection],
     }
 
 
@@ -270,7 +243,6 @@ def schemas(shape: Shape = PLAIN) -> dict[str, Schema]:
         "reviewed": reviewed(),
         "reports": reports(),
         "outcomes": outcomes(),
-        "second": second(),
         "drift": drift(),
         "shadow": shadow(),
         "classified": classified(),

@@ -179,7 +179,7 @@ class ReviewConsole:
 
     def _last(self, reviewer: str) -> views.SavedStrip | None:
         own = self.store.queue.own(reviewer, 1)
-        return views.saved(own[0], self.store.queue.second_said(own[0].prediction_id)) if own else None
+        return views.saved(own[0]) if own else None
 
 
 def _digest(content: bytes) -> str:

@@ -240,21 +240,14 @@ def header(queue: QueueFigures, pace: ReviewerFigures, now_ms: int) -> HeaderFig
     )
 
 
-def saved(given: Given, second: str | None = None) -> SavedStrip:
-    """
-    Return the strip above the next item. It shows what was hidden until the answer.
-
-    Args:
-        given: The answer.
-        second: The label of a second model, if one gave a label to the item.
-    """
+def saved(given: Given) -> SavedStrip:
+    """Return the strip above the next item. It shows the model's tag, which is hidden only until the answer."""
     same = given.model_tag == given.tag
-    also = "" if second is None else f" The second model says {'the same as you' if second == given.tag else second}."
     return SavedStrip(
         event_id=given.event_id,
         title=given.title,
         tag=words.shown_tag(given.tag, OFF_SUBJECT),
-        model=("The model says the same." if same else f"The model says {given.model_tag}.") + also,
+        model="The model says the same." if same else f"The model says {given.model_tag}.",
     )
 
 

@@ -34,17 +34,7 @@ from tagstream.stream.review.store.records import (
     TooMany,
     Twin,
 )
-from tagstream.stream.review.store.schema import (
-    LISTED_CHARACTERS,
-    allowances,
-    answers,
-    items,
-    opinions,
-    prints,
-    reports,
-    skips,
-    terms,
-)
+from tagstream.stream.review.store.schema import LISTED_CHARACTERS, allowances, answers, items, prints, reports, skips, terms
 from tagstream.stream.review.store.store_writer import GIVEN_COLUMNS, ITEM, REPORT_FIELDS
 from tagstream.stream.review.store.votes import denying
 
@@ -58,7 +48,7 @@ SKIP_MS = 60 * 60 * 1000
 SKEW_MS = LEASE_MS
 
 TAKEN = "Another reviewer took this item after {minutes} minutes of silence. Next: copy what you typed, if you need it, and take the next item."
-ANSWERED = "This event was settled meanwhile, by a person or by a second model. Next: take the next item; your own answers can be corrected from their list."
+ANSWERED = "This event was answered meanwhile. Next: take the next item; your own answers can be corrected from their list."
 GIVEN_BACK = "This item was given back to the queue, perhaps in another window. Next: copy what you typed, if you need it, and take the next item."
 UNKNOWN = (
     "The store does not know this item. Next: take the next item; a store that was made anew knows it when its topic is read."
@@ -267,11 +257,6 @@ class Queue:
         found = select(*GIVEN_COLUMNS).where(answers.c.reviewer == reviewer, holds)
         with self._database.reading() as connection:
             return _given(connection, found.order_by(answers.c.decided_ms.desc(), answers.c.answer_id).limit(limit))
-
-    def second_said(self, prediction_id: str) -> str | None:
-        """Return the label that a second model gave to this decision's item; None if it gave none. A page shows it after the person's answer."""
-        with self._database.reading() as connection:
-            return connection.execute(select(opinions.c.label).where(opinions.c.prediction_id == prediction_id)).scalar()
 
     def neighbours(self, event_id: str, limit: int = 3) -> Sequence[Neighbour]:
         """Return decided events that share rare words with this item, the most alike first. Their models have the item's labels."""

@@ -19,7 +19,6 @@ from tagstream.stream.contract.event import Fields, Record
 from tagstream.stream.contract.field_types import Share
 from tagstream.stream.contract.published import DecidedEvent, Order, milliseconds, order_of_person
 from tagstream.stream.contract.reports import Report
-from tagstream.stream.contract.second_opinions import SecondOpinion
 
 # The most words of a text in the slice "short" of `tagstream model evaluate`.
 SHORT_WORDS = 6
@@ -74,6 +73,7 @@ BY_LOT = -1e6
 # The kinds of answers that a person gives on the event alone. Two such answers can be compared.
 INDEPENDENT = frozenset({"audit", "review"})
 ASKED_BY: dict[Door, AskedBy] = {
+    Door.AUDIT: "audit",
     Door.USER_REPORT: "user_report",
     Door.REVIEW: "review",
     Door.CORRECTION: "correction",
@@ -152,8 +152,8 @@ class Claim:
 
     @property
     def asked_by(self) -> AskedBy:
-        """The door's name on the topic. A second person's opinion has the door of the first opinion, a second model's audit that of its item."""
-        return ("review" if self.item.decision.reasons else "audit") if self.door.blind else ASKED_BY[self.door]
+        """The door's name on the topic. A second opinion has the door of the first opinion."""
+        return ASKED_BY.get(self.door) or ("review" if self.item.decision.reasons else "audit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +278,7 @@ class TimedReport:
     reported_ms: int
 
 
-Fact = AskedDecision | CountedDecision | AnsweredEvent | TimedReport | SecondOpinion
+Fact = AskedDecision | CountedDecision | AnsweredEvent | TimedReport
 """A record of a topic, as the store takes it. The order and the repetition of facts make no difference to the store."""
 
 
@@ -352,7 +352,6 @@ def standing(
     - Without an answer: an audit comes before a report, and a report before an item of `review`.
     - Without an answer: an event that `DENIED_BY` viewers call wrong comes before all others, unless it is an audit. An audit keeps its
       place, because its answer must neither show what others say nor come by choice.
-    - Without an answer: what a second model settles is not asked about, unless it is drawn for an audit, or reported.
     - With an answer: a later report opens the event again. A viewer's vote does not: it is about the model's decision, which a person has
       judged.
     - A second person is asked about an audit whose answer contradicts the model, and about a drawn share of the other answers.
@@ -388,8 +387,6 @@ class Known:
         probabilities: The probabilities by label.
         threshold: The confidence below which a person is asked. Above 1, a person is always asked.
         tagged_ms: When the decision was published, Unix milliseconds.
-        settled: True if a second model has settled the item.
-        second_audit: True if a person is asked about the settled item, blind.
     """
 
     in_audit: bool
@@ -397,19 +394,17 @@ class Known:
     probabilities: Mapping[str, float]
     threshold: float
     tagged_ms: int
-    settled: bool = False
-    second_audit: bool = False
 
 
 def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int], denied_ms: Sequence[int]) -> EventStanding:
-    if decision.in_audit or decision.second_audit:
+    if decision.in_audit:
         # Audits are served by age: an order by doubt would make the answered sample differ from the drawn sample.
         return EventStanding(door=Door.AUDIT, urgency=decision.tagged_ms)
     if len(denied_ms) >= DENIED_BY:
         return EventStanding(door=Door.USER_REPORT, urgency=denied_ms[DENIED_BY - 1], leads=True)
     if reported_ms:
         return EventStanding(door=Door.USER_REPORT, urgency=min(reported_ms))
-    if decision.in_review and not decision.settled:
+    if decision.in_review:
         age = decision.tagged_ms / AGE_MS
         if decision.threshold > 1 and random_half.is_drawn(event_id):
             # The label is not certified. An order by doubt alone would give no random sample to certify it by.

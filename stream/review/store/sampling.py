@@ -364,7 +364,4 @@ def _in_span(since_ms: int, until_ms: int) -> ColumnElement[bool]:
 
 def _asked(since_ms: int, until_ms: int) -> ColumnElement[bool]:
     """Return the condition that people were to be asked about the decision, and that it was read from its own topic."""
-    # What a second model settles without an audit has the inclusion 0.
-    return and_(
-        _in_span(since_ms, until_ms), samples.c.seen, samples.c.inclusion > 0, or_(samples.c.in_audit, samples.c.in_review)
-    )
+    return and_(_in_span(since_ms, until_ms), samples.c.seen, or_(samples.c.in_audit, samples.c.in_review))

@@ -205,21 +205,6 @@ asked = Table(
     Column("tagged_ms", BigInteger, nullable=False, index=True),
 )
 
-# What a second model said about items, by the decision's id.
-opinions = Table(
-    "review_opinions",
-    METADATA,
-    Column("prediction_id", String, primary_key=True),
-    Column("event_id", String, nullable=False, index=True),
-    Column("label", String),
-    Column("settles", Boolean, nullable=False),
-    # The requests to an endpoint; 1 for an answer of a bundle.
-    Column("calls", Integer, nullable=False),
-    # The probability with which a person is asked: 0 if the item is settled and no audit was drawn.
-    Column("inclusion", Float, nullable=False),
-    Column("decided_ms", BigInteger, nullable=False, index=True),
-)
-
 skips = Table(
     "review_skips",
     METADATA,

@@ -14,7 +14,6 @@ from tagstream.monitoring.vocabulary import OFF_SUBJECT
 from tagstream.stream.contract.answers import Answer, AnsweredEvent, answer_id, before_of
 from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.published import DecidedEvent, milliseconds
-from tagstream.stream.contract.second_opinions import SecondOpinion
 from tagstream.stream.database.database import Database, Row, insert_new, upsert
 from tagstream.stream.review.store.records import (
     AskedDecision,
@@ -39,7 +38,6 @@ from tagstream.stream.review.store.schema import (
     bundles,
     decisions,
     items,
-    opinions,
     places,
     positions,
     prints,
@@ -61,7 +59,7 @@ OTHERS = "(others)"
 _OF_ITEMS = [
     table
     for table in METADATA.sorted_tables
-    if "event_id" in table.c and table not in {items, samples, answers, reports, votes, opinions}
+    if "event_id" in table.c and table not in {items, samples, answers, reports, votes}
 ]
 _TOTAL = [column.name for column in totals.primary_key]
 # The columns of `items` from which an item is read.
@@ -140,10 +138,7 @@ class StoreWriter:
         reported = [fact for fact in sent if not fact.report.is_vote]
         of_people = [_candidate(fact.item) for fact in facts if isinstance(fact, AskedDecision)]
         candidates = [*of_people, *map(_carried, answered)]
-        advised = [fact for fact in facts if isinstance(fact, SecondOpinion)]
         touched = {row["event_id"] for row in candidates} | {fact.report.event_id for fact in sent}
-        touched |= {fact.event_id for fact in advised}
-        insert_new(connection, opinions, map(_opinion_row, advised))
         insert_new(connection, answers, map(_answer_row, answered))
         insert_new(connection, reports, map(_report_row, reported))
         add_votes(connection, [fact for fact in sent if fact.report.is_vote])
@@ -207,7 +202,6 @@ class StoreWriter:
             unknown = ~select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
             connection.execute(delete(reports).where(reports.c.reported_ms < before_ms, unknown))
             connection.execute(delete(votes).where(votes.c.reported_ms < before_ms))
-            connection.execute(delete(opinions).where(opinions.c.decided_ms < before_ms))
             for table in (samples, decisions, places, asked):
                 connection.execute(delete(table).where(table.c.tagged_ms < before_ms))
             connection.execute(delete(totals).where(totals.c.hour_ms < before_ms))
@@ -223,19 +217,6 @@ def _answer_row(answered: AnsweredEvent) -> Row:
         "answer_id": answer_id(answer),
         "title": answered.event.title[:LISTED_CHARACTERS],
         "decided_ms": milliseconds(answer.decided_at),
-    }
-
-
-def _opinion_row(opinion: SecondOpinion) -> Row:
-    inclusion = 1.0 if opinion.audit_probability is None else opinion.audit_probability
-    return {
-        "prediction_id": opinion.prediction_id,
-        "event_id": opinion.event_id,
-        "label": opinion.label,
-        "settles": opinion.settles,
-        "calls": opinion.calls if opinion.bundle is None else 1,
-        "inclusion": inclusion if opinion.waits else 0.0,
-        "decided_ms": opinion.decided_ms,
     }
 
 
@@ -344,9 +325,9 @@ def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: flo
     """Write the state of these events and how people answered them. An event without an item is skipped until its item comes."""
     names = ("event_id", "prediction_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms", "before")
     known = select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids)).order_by(items.c.event_id)
-    given, reported, denied = _given(connection, ids), _reported(connection, ids), denials(connection, ids)
-    read, advised = _read_decisions(connection, given), _advised(connection, ids)
-    stands, answered, weighed = [], [], []
+    opinions, reported, denied = _opinions(connection, ids), _reported(connection, ids), denials(connection, ids)
+    read = _read_decisions(connection, opinions)
+    stands, answered = [], []
     for event_id, prediction_id, model_tag, in_audit, in_review, probabilities, tagged_ms, before in connection.execute(known):
         decision = Known(
             in_audit=in_audit,
@@ -354,41 +335,29 @@ def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: flo
             probabilities=json.loads(probabilities),
             threshold=msgspec.json.decode(before, type=KeptBefore).threshold,
             tagged_ms=tagged_ms,
-            settled=advised.get(prediction_id) is not None,
-            second_audit=bool(advised.get(prediction_id)),
         )
-        if decision.settled:
-            weighed.append({"of": event_id, "inclusion": advised[prediction_id]})
         denied_ms = denied.get((event_id, prediction_id), ())
-        now = standing(event_id, decision, given[event_id], reported[event_id], second_opinion_rate, denied_ms)
+        now = standing(event_id, decision, opinions[event_id], reported[event_id], second_opinion_rate, denied_ms)
         stands.append({name: getattr(now, name) for name in _STANDING} | {"of": event_id})
-        counted = [one for one in given[event_id] if duplicates.digest(one.prediction_id) in read]
+        counted = [one for one in opinions[event_id] if duplicates.digest(one.prediction_id) in read]
         said = words_of(counted, {*decision.probabilities, OFF_SUBJECT})
         first = said[0] if said else None
         # A decision on `review` is decided by people: the first answer counts.
         truth = settled(model_tag, said) if said and in_audit else first
-        answered.append({"of": event_id, "first": first, "truth": truth, "strays": len(given[event_id]) - len(counted)})
+        answered.append({"of": event_id, "first": first, "truth": truth, "strays": len(opinions[event_id]) - len(counted)})
     if stands:
         connection.execute(update(items).where(items.c.event_id == bindparam("of")), stands)
         connection.execute(update(samples).where(samples.c.event_id == bindparam("of")), answered)
-    if weighed:
-        connection.execute(update(samples).where(samples.c.event_id == bindparam("of")), weighed)
 
 
-def _advised(connection: Connection, ids: Sequence[str]) -> dict[str, float]:
-    """Return the decisions that a second model has settled, each with the probability with which people were asked; 0 if they were not."""
-    found = select(opinions.c.prediction_id, opinions.c.inclusion).where(opinions.c.event_id.in_(ids), opinions.c.settles)
-    return dict(connection.execute(found).tuples().all())
-
-
-def _read_decisions(connection: Connection, said: Mapping[str, Sequence[Given]]) -> set[int]:
+def _read_decisions(connection: Connection, opinions: Mapping[str, Sequence[Given]]) -> set[int]:
     """Return the decisions that people looked at and that were read from their own topics, as digests of their ids."""
-    looked_at = {duplicates.digest(one.prediction_id) for given in said.values() for one in given}
+    looked_at = {duplicates.digest(one.prediction_id) for given in opinions.values() for one in given}
     found = select(decisions.c.prediction).where(decisions.c.prediction.in_(sorted(looked_at)))
     return set(connection.execute(found).scalars())
 
 
-def _given(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[Given]]:
+def _opinions(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[Given]]:
     found: dict[str, list[Given]] = defaultdict(list)
     for row in connection.execute(select(*GIVEN_COLUMNS).where(answers.c.event_id.in_(ids))).mappings():
         found[row["event_id"]].append(Given(**row))

@@ -17,7 +17,7 @@ from tagstream.monitoring.quality.feedback import ONE_ANSWER_MS, PAUSE_MS
 from tagstream.monitoring.quality.sample import Ints
 from tagstream.stream.database.database import Database
 from tagstream.stream.review.store.sampling import day_of
-from tagstream.stream.review.store.schema import answers, bundles, items, opinions, reports, samples
+from tagstream.stream.review.store.schema import answers, bundles, items, reports, samples
 
 IMPORTED = "import"
 
@@ -50,8 +50,6 @@ class PeoplesWork:
         waiting: The number of open items with decisions of the span.
         reported: The number of decisions of the span whose event readers reported.
         confirmed: The number of these on which the answer that holds denies the tag that the person saw.
-        calls: The number of calls of a second model about decisions of the span.
-        settled: The number of these decisions that it settled, and no person has seen or is to see.
         digests: The digests of the bundles, by a digest of each.
     """
 
@@ -60,8 +58,6 @@ class PeoplesWork:
     waiting: Mapping[WorkOn, int]
     reported: Mapping[WorkOn, int]
     confirmed: Mapping[WorkOn, int]
-    calls: Mapping[WorkOn, int]
-    settled: Mapping[WorkOn, int]
     digests: Mapping[int, str]
 
 
@@ -87,12 +83,6 @@ class Work:
         events = select(reports.c.event_id).distinct().cte("reported")
         told = _by_decisions(func.count()).join(events, events.c.event_id == samples.c.event_id).where(decided)
         holds = told.join(items, items.c.event_id == samples.c.event_id).join(answers, answers.c.answer_id == items.c.answer_id)
-
-        def of_opinions(counted: ColumnElement[int]) -> Select[Any]:
-            asked = _by_decisions(counted).join(items, items.c.event_id == samples.c.event_id)
-            return asked.join(opinions, opinions.c.prediction_id == items.c.prediction_id).where(decided)
-
-        unseen = and_(opinions.c.settles, items.c.place.is_(None), items.c.answer_id.is_(None))
         with self._database.reading() as connection:
             times = connection.execute(select(given.c.pause_ms).where(timed, within)).scalars().all()
 
@@ -101,10 +91,6 @@ class Work:
 
             answered, waiting = by_decisions(done), by_decisions(still.where(decided, items.c.place.is_not(None)))
             reported, confirmed = by_decisions(told), by_decisions(holds.where(answers.c.tag != answers.c.model_tag))
-            calls, spared = (
-                by_decisions(of_opinions(func.sum(opinions.c.calls))),
-                by_decisions(of_opinions(func.count()).where(unseen)),
-            )
             known = dict(connection.execute(select(bundles.c.bundle, bundles.c.digest)).tuples().all())
         return PeoplesWork(
             times_ms=np.array(times, dtype=np.int64),
@@ -112,8 +98,6 @@ class Work:
             waiting=waiting,
             reported=reported,
             confirmed=confirmed,
-            calls=calls,
-            settled=spared,
             digests=known,
         )
 

@@ -22,10 +22,8 @@ from tagstream.stream.contract.published import read_decision
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import Report, read_report, report_of, write_report
 from tagstream.stream.contract.schema.pages import pages
-from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion, write_opinion
 from tests.answering import NOW_MS, PIPELINE, answer, audited, decided, reviewed
 from tests.fakes import raw
-from tests.opinions import OF_A_BUNDLE, OF_AN_ENDPOINT
 
 HERE = Path(__file__).parent
 EVENTS: tuple[tuple[bytes | None, bytes | None, Headers], ...] = (
@@ -72,8 +70,6 @@ def records() -> Iterator[tuple[str, Record]]:
     yield "reports", Record(key=b"e-1", value=write_report(report))
     outcome = ConsumerOutcome(event_id="e-1", name="clicks", value=1.5, at=timestamp(NOW_MS))
     yield "outcomes", Record(key=b"e-1", value=write_outcome(outcome))
-    for opinion in (OF_A_BUNDLE, OF_AN_ENDPOINT):
-        yield "second", Record(key=b"e-1", value=write_opinion(opinion))
 
 
 def of_event(event: ContentEvent) -> dict[str, Any]:
@@ -140,13 +136,6 @@ def of_outcome(record: Record) -> Any:
     return {"event_id": found.event_id, "name": found.name, "value": found.value, "at": found.at}
 
 
-def of_opinion(record: Record) -> Any:
-    """What the second model said, and what it cost."""
-    found = read_opinion(record)
-    assert isinstance(found, SecondOpinion), found
-    return {"prediction_id": found.prediction_id, "label": found.label, "reason": found.reason, "cost": found.cost}
-
-
 READERS: dict[str, Callable[[Record], Any]] = {
     "content": of_content,
     "tagged": of_decision,
@@ -156,7 +145,6 @@ READERS: dict[str, Callable[[Record], Any]] = {
     "reviewed": of_answer,
     "reports": of_report,
     "outcomes": of_outcome,
-    "second": of_opinion,
 }
 
 

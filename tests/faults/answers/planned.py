@@ -108,21 +108,6 @@ def answers_to(planted: Sequence[Planted], count: int, *, settings: Settings, se
     return made
 
 
-def certifying(planted: Sequence[Planted], share: float, tag: str, *, settings: Settings, seed: str) -> list[Planted]:
-    """Records for the topic `reviewed`: to this share of the stub's decisions on `review` a person says `tag`. Arguments as for `answers_to`."""
-    reviewer = ScriptedReviewer(seed)
-    return [
-        Planted(
-            event_id=shown.event.id,
-            key=shown.event.record.key,
-            value=written(shown, reviewer.answer(shown, tag=tag)),
-            headers=shown.event.record.headers,
-        )
-        for shown in decisions(planted, settings)
-        if shown.door == "review" and reviewer.chance().random() < share
-    ]
-
-
 def _records(decisions: Iterator[DecidedEvent], reviewer: ScriptedReviewer) -> Iterator[Planted]:
     number = 0
     for shown in decisions:

@@ -27,20 +27,7 @@ def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict
     """TAGSTREAM_* for a worker on topics and in a group of its own, named after the test."""
     name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
     _MADE.append(name)
-    kinds = (
-        "content",
-        "tagged",
-        "review",
-        "dlq",
-        "audit",
-        "reviewed",
-        "reports",
-        "outcomes",
-        "second",
-        "shadow",
-        "drift",
-        "references",
-    )
+    kinds = ("content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "outcomes", "shadow", "drift", "references")
     return {
         "TAGSTREAM_BROKERS": bootstrap,
         "TAGSTREAM_GROUP": name,

@@ -15,7 +15,7 @@ from tagstream.model_export.bundle import bundle as bundles
 from tagstream.stream.broker.processes import Process, Processes
 from tests.data.make_endless_bundle import endless
 from tests.faults.epochs.controller import POINT_VARIABLE, POINTS
-from tests.faults.worker.fleet import ROOT, is_stopped, without_settings
+from tests.faults.worker.fleet import ROOT, without_settings
 
 # So many bundles in turn: the same network under several versions.
 VERSIONS = 4
@@ -112,7 +112,7 @@ class Promoter:
                 self._start(now)
         elif running.exit_code is not None:
             self._note(running, now)
-        elif self._given.startswith(signal.SIGSTOP.name) and is_stopped(running.pid):
+        elif self._given.startswith(signal.SIGSTOP.name) and _is_stopped(running.pid):
             self._stopped, self._running, self._given = running, None, ""
             self._next_at = now
         elif now - self._since > CONTROLLER_SECONDS:
@@ -188,3 +188,10 @@ def _versions(bundle: Path, folder: Path) -> list[Path]:
         ).path
         for number in range(1, VERSIONS + 1)
     ]
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except FileNotFoundError:
+        return False

@@ -33,25 +33,20 @@ Content = tuple[Destination, bytes | None, bytes | None, Headers]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The outcome topics' records: those of events, those of answers, and the decisions of a second model."""
+    """The outcome topics' records: those of events, and those of answers."""
 
     events: Mapping[Destination, Sequence[Record]]
     answers: Mapping[Destination, Sequence[Record]]
-    second: Sequence[Record]
 
 
 def split(outcomes: Mapping[Destination, Sequence[Record]], reviewed: str) -> Split:
     """Tell them apart: by the decider, and by the topic that a dead letter names. `reviewed` is the topic of answers."""
     events: dict[Destination, list[Record]] = {destination: [] for destination in outcomes}
     answers: dict[Destination, list[Record]] = {destination: [] for destination in outcomes}
-    second: list[Record] = []
     for destination, records in outcomes.items():
         for record in records:
-            if destination is Destination.TAGGED and _fields(record).get("decider") == b'"second"':
-                second.append(record)
-            else:
-                (answers if _is_of_an_answer(destination, record, reviewed) else events)[destination].append(record)
-    return Split(events=events, answers=answers, second=second)
+            (answers if _is_of_an_answer(destination, record, reviewed) else events)[destination].append(record)
+    return Split(events=events, answers=answers)
 
 
 def _is_of_an_answer(destination: Destination, record: Record, reviewed: str) -> bool:

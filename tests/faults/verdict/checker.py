@@ -13,8 +13,7 @@
         transaction may come) and not beyond the end of the log
     I9  every outcome is the one that the same pipeline gives offline for the bytes that were sent: destination, key, every field and header
 
-Decisions and dead letters of reviewers' answers are taken out first; `answered.py` judges them and the copies for `audit` (I10 to I12). So are
-a second model's decisions, which `opinions.py` judges (I13).
+Decisions and dead letters of reviewers' answers are taken out first; `answered.py` judges them and the copies for `audit` (I10 to I12).
 
 The tests of this file plant a breach of each and see it found.
 """
@@ -30,7 +29,6 @@ from tests.faults.verdict.answered import audited, judge, split
 from tests.faults.verdict.evidence import Evidence, Finding, Sample, Verdict
 from tests.faults.verdict.matching import Matched, Model, Place, decision, is_intact, key_of, matched, model_of, name, place
 from tests.faults.verdict.offline import Offline
-from tests.faults.verdict.opinions import of_second
 
 # A finding quotes at most so many cases.
 QUOTED = 3
@@ -68,7 +66,6 @@ def check(
         *((_as_offline(evidence, by_input, offline),) if offline is not None else ()),
         *answers.findings,
         *((audited(written.events[Destination.TAGGED], evidence.audits, draw),) if draw is not None else ()),
-        *((of_second(evidence, written.second),) if evidence.opinions or written.second else ()),
     )
     total = len(found) + len(invented)
     return Verdict(

@@ -40,9 +40,6 @@ class Evidence:
         answers: The records of `reviewed`.
         answers_ends: The ends of `reviewed` by partition.
         audits: Every record of `audit`.
-        opinions: Every record of `second`.
-        gold: The items that a second model was asked about again, before the first fault.
-        ahead: What was seen on `tagged` before its opinion was on `second`.
     """
 
     inputs: Sequence[Input]
@@ -53,9 +50,6 @@ class Evidence:
     answers: Sequence[Input] = ()
     answers_ends: Mapping[int, int] = field(default_factory=dict)
     audits: Sequence[Record] = ()
-    opinions: Sequence[Record] = ()
-    gold: Sequence[str] = ()
-    ahead: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

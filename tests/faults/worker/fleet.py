@@ -169,14 +169,6 @@ def _signal(member: Member, which: int) -> None:
             os.kill(member.process.pid, which)
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP has stopped a process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except FileNotFoundError:
-        return False
-
-
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without TAGSTREAM_*, so that a developer's settings do not change a test."""
     return {name: value for name, value in environ.items() if not name.startswith("TAGSTREAM_")}

@@ -1,4 +1,4 @@
-"""What a worker, a review console, `serve`, the two processes of a rollout and a second model's export, for every test that names metrics."""
+"""What a worker, a review console, `serve` and the two processes of a rollout export, for every test that names metrics."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.rollout.verdict import RolloutStep
@@ -30,7 +29,6 @@ def series() -> dict[str, list[dict[str, str]]]:
     QualityMetrics(registry, labels=manifest["labels"])
     HttpMetrics(registry, metrics.traces).started(most_waiting=7)
     ShadowMetrics(registry, labels=manifest["labels"])
-    SecondMetrics(registry)
     ControllerMetrics(registry, decisions=tuple(RolloutStep))
     found: dict[str, list[dict[str, str]]] = {}
     for metric in registry.collect():

@@ -9,7 +9,7 @@ from scipy.special import bdtr
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
 from tagstream.model_export.calibrate import earned_thresholds, martingale
 from tagstream.model_export.calibrate.certificate import GRID
-from tagstream.model_export.calibrate.earned_thresholds import AnswerPrices, Earned, Evidence
+from tagstream.model_export.calibrate.earned_thresholds import Earned, Evidence
 from tagstream.model_export.calibrate.martingale import WeightedAnswers
 from tests.replacing import replace
 
@@ -224,51 +224,3 @@ def test_the_bets_against_a_share_grow_where_it_is_lower() -> None:
     """A share right of 0.8 is proved to be under 0.95, one of 0.99 is not."""
     assert martingale.log_wealth_against(answers(400, 100), target=TARGET) > -np.log(RISK)
     assert martingale.log_wealth_against(answers(495, 5), target=TARGET) < 0
-
-
-@pytest.mark.parametrize(
-    ("mistake", "item", "verdict", "confidence"),
-    [
-        pytest.param(1.0, 1.0, "earned", 0.41, id="mistakes are cheap"),
-        pytest.param(30.0, 1.0, "earned", 0.8, id="the least sure ones cost more than people"),
-        pytest.param(5000.0, 1.0, "asked", ALWAYS_ASK, id="each mistake is too dear"),
-        pytest.param(5000.0, 0.0, "asked", ALWAYS_ASK, id="people cost nothing"),
-    ],
-)
-def test_of_all_proved_thresholds_the_cheapest_is_taken(mistake: float, item: float, verdict: str, confidence: float) -> None:
-    """All of these are proved; without prices the lowest is. At 0.41 one answer in twenty is wrong, above 0.8 one in a thousand."""
-    rows = [(0.99, True, 4995), (0.99, False, 5), (0.8, True, 1998), (0.8, False, 2), (0.41, True, 950), (0.41, False, 50)]
-    found = evidence(*(("other", at, right, 1.0, count) for at, right, count in rows))
-    assert earn(found).threshold.confidence == 0.41
-    prices = AnswerPrices(dearer=np.where(found.right, 0.0, mistake) - item, item=item, currency="EUR")
-    priced = earn(replace(found, prices=prices))
-    assert (priced.verdict, priced.threshold.confidence, priced.threshold.certified) == (
-        verdict,
-        confidence,
-        verdict == "earned",
-    )
-
-
-def test_the_chosen_threshold_costs_least_of_all_that_are_proved() -> None:
-    """By a count over all of them, for worlds and prices by chance. Nothing that is not proved is ever chosen; prices prove nothing."""
-    generator = np.random.default_rng(11)
-    verdicts = set()
-    for _ in range(60):
-        at = np.sort(generator.choice(np.array(GRID), size=12, replace=False))[::-1]
-        wrong = generator.integers(0, 8, size=12)
-        rows = [
-            ("other", float(c), right, 1.0, int(n))
-            for c, w in zip(at, wrong, strict=True)
-            for right, n in ((True, 200), (False, w))
-        ]
-        found = evidence(*(row for row in rows if row[-1]))
-        prices = AnswerPrices(dearer=np.where(found.right, 0.0, generator.uniform(2, 300)) - 1.0, item=1.0, currency="")
-        priced = replace(found, prices=prices)
-        lowest, chosen = (earn(one).threshold.confidence for one in (found, priced))
-        assert chosen >= lowest
-        costs = {
-            each: priced.cost(dict.fromkeys(LABELS, each)) for each in (*(c for c in GRID if lowest <= c <= 0.98), ALWAYS_ASK)
-        }
-        verdicts.add(verdict := earn(priced).verdict)
-        assert verdict == "kept" or costs[chosen] == pytest.approx(min(cost for cost in costs.values() if cost is not None))
-    assert verdicts == {"earned", "asked", "kept"}

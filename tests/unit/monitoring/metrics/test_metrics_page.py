@@ -8,7 +8,6 @@ from docs.generate.metrics_page import page
 from tests.unit.monitoring.metrics.test_controller import documented_of_a_controller
 from tests.unit.monitoring.metrics.test_http import documented_of_a_service
 from tests.unit.monitoring.metrics.test_metrics import documented
-from tests.unit.monitoring.metrics.test_second import documented_of_a_second
 from tests.unit.monitoring.metrics.test_shadow import documented_of_a_follower
 from tests.unit.monitoring.quality.test_metrics import documented_of_a_console
 
@@ -37,13 +36,7 @@ def test_every_metric_is_on_the_page_once() -> None:
     """Each metric is on the page once, by the name that a query uses."""
     rows = metrics()
     assert len(rows) == len(set(rows))
-    beside = (
-        documented_of_a_console(),
-        documented_of_a_service(),
-        documented_of_a_follower(),
-        documented_of_a_controller(),
-        documented_of_a_second(),
-    )
+    beside = (documented_of_a_console(), documented_of_a_service(), documented_of_a_follower(), documented_of_a_controller())
     assert set(rows) == {name for names in (documented(), *beside) for name in names}
 
 

@@ -185,7 +185,7 @@ def test_the_budget_of_reviews_is_one_number() -> None:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_job_has_the_name_that_the_alerts_look_for(name: str) -> None:
-    """Each configuration names the jobs of workers, of consoles, of `serve`, of a rollout and of a second model, and loads both rule files."""
+    """Each configuration names the jobs of workers, of consoles, of `serve` and of a rollout, and loads both rule files."""
     configuration = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
     assert [job["job_name"] for job in configuration["scrape_configs"]] == [
         "tagstream",
@@ -193,6 +193,5 @@ def test_the_job_has_the_name_that_the_alerts_look_for(name: str) -> None:
         "tagstream-serve",
         "tagstream-controller",
         "tagstream-shadow",
-        "tagstream-second",
     ]
     assert configuration["rule_files"] == ["recording.yml", "alerts.yml"]

@@ -44,7 +44,7 @@ def test_a_label_has_one_price_or_a_price_by_the_truth(tmp_path: Path) -> None:
     text = "item = 0.5\n[wrong_publication]\nother = 1\nvision = {mlops = 4, other = 2}\n[wrong_publication.mlops]\nother = 3\n"
     found = costs_in(tmp_path, f"{text}vision = 7\noff_subject = 9\n")
     assert found.of_mistakes(LABELS).tolist() == [[0, 3, 7, 9], [1, 0, 1, 1], [4, 2, 0, 4]]
-    assert (found.of_item(), found.person_minute, found.call) == (0.5, None, None)
+    assert (found.of_item(), found.person_minute) == (0.5, None)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_without_the_file_there_are_no_prices(tmp_path: Path) -> None:
         ("wrong_publication = 5", "has no person_minute and no item"),
         ("person_minute = 1\nitem = 1\nwrong_publication = 5", "two prices of the same work"),
         ("item = -0.5\nwrong_publication = 5", "item = -0.5 is not a price"),
-        ("item = 1\ncall = -1\nwrong_publication = 5", "call = -1 is not a price"),
+        ("item = -1\nwrong_publication = 5", "item = -1 is not a price"),
         (
             "item = 1\n[wrong_publication.mlops]\nother = -3",
             r"wrong_publication\.mlops\.other = -3 is not a price",
@@ -107,7 +107,7 @@ def test_without_the_file_there_are_no_prices(tmp_path: Path) -> None:
         ("person_minute = '1'\nwrong_publication = 5", "person_minute = '1' is not a price"),
         ("person_minute = 1\n[wrong_publication]\nmlops = -2", r"wrong_publication\.mlops = -2 is not a price"),
         ("person_minutes = 1\nwrong_publication = 5", "person_minutes is not known. The nearest price is person_minute"),
-        ("zebra = 1", "zebra is not known. The file has person_minute, item, wrong_publication, call, currency"),
+        ("zebra = 1", "zebra is not known. The file has person_minute, item, wrong_publication, currency"),
         ("currency = 3\nperson_minute = 1\nwrong_publication = 5", "currency is not a text"),
     ],
 )

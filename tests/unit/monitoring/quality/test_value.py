@@ -34,8 +34,6 @@ def part(one: Stream, *, answers: int, waiting: int = 0) -> Part:
         name="all",
         tagged=int(tagged),
         review=int(review),
-        settled=0,
-        calls=0,
         answers=answers,
         waiting=waiting,
         sample=one.drawn,
@@ -152,8 +150,7 @@ def test_without_enough_answers_no_mistake_has_a_price() -> None:
     one = stream(1, EVENTS)
     few = one.drawn.where((one.drawn.published & one.drawn.settled).cumsum() <= 9)
     report = measure(Window(sample=few, population=one.population, slices={}, movable=~few.published), promise=None)
-    drawn = {"sample": few, "population": one.population}
-    whole = Part(name="all", tagged=9000, review=9000, settled=0, calls=0, answers=9, waiting=0, **drawn)
+    whole = Part(name="all", tagged=9000, review=9000, answers=9, waiting=0, sample=few, population=one.population)
     found = value(whole, [whole], [], times_ms=times(9, np.random.default_rng(1)), report=report, costs=COSTS)
     now, everything, _ = found.ways
     assert (now.wrong, now.cost, everything.more_cost, found.days[0].cost) == (None, None, None, None)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry
 from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
@@ -17,14 +16,13 @@ from tagstream.monitoring.figures.figures import LabelFigures, leading
 from tagstream.monitoring.figures.history import History
 from tagstream.monitoring.figures.scrape import of_families
 from tagstream.monitoring.health import STARTING, HealthVerdict
-from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.screen import DASH, screen
 from tagstream.monitoring.server.server import serve
 from tagstream.monitoring.top import panel, top
 from tagstream.monitoring.top.panel import Frame
 from tagstream.monitoring.top.top import NoWorkerError, Watcher
 from tagstream.monitoring.top.workers import WorkerAddressError, address, ask, get
-from tagstream.monitoring.vocabulary import NoOpinion, PlanState
+from tagstream.monitoring.vocabulary import PlanState
 from tagstream.stream.cli import main
 from tagstream.stream.settings.metrics_address import NoPortError, own_address
 from tagstream.stream.settings.settings import Settings
@@ -414,25 +412,3 @@ def test_a_rollout_has_a_line_of_words_that_is_whole(width: int) -> None:
     stream.metrics.rollout.decides_by(12)
     stream.metrics.rollout.planned(13, PlanState.LOADING, closing=None)
     assert f"rollout: epoch 12, champion {DASH}, held 0, following 1 of 1, plan 13: 1 loading" in head()
-
-
-@pytest.mark.parametrize("width", [40, 80, 160])
-def test_a_process_that_asks_a_second_model_has_a_line_and_is_no_worker(width: int) -> None:
-    """What is not known before it has read the topics is a dash, and reasons that came are named."""
-    stream, second = Stream(), SecondMetrics.alone()
-    stream.run(60)
-
-    def head(*registries: CollectorRegistry) -> str:
-        looked = {str(number): of_families(one.collect(), at=stream.now) for number, one in enumerate(registries)}
-        return " ".join(" ".join(drawn(Frame(figures(History().see(looked)), whole=True), width)).split())
-
-    assert "second:" not in head(stream.registry)
-    both = head(stream.registry, second.registry)
-    assert "1 worker " in both
-    assert f"second: waiting {DASH}, kinds certified {DASH}, settled 0, drawn for people 0" in both
-    second.stands(waiting=7, certified=3, withdrawn=0, generation=1)
-    second.opinion(NoOpinion.OVER_BUDGET, calls=0, cost=0.0)
-    second.settled(audited=True)
-    said = "second: waiting 7, kinds certified 3, settled 1, drawn for people 1, over budget 1"
-    assert said in head(stream.registry, second.registry)
-    assert said in head(second.registry)

@@ -102,13 +102,6 @@ def test_the_seconds_of_the_demo_are_refused_from_the_environment_too(monkeypatc
     assert "inf is no finite number. Next: give one, or leave the option out." in done.stderr
 
 
-def test_a_demo_of_two_stories_is_refused() -> None:
-    """Each changes what the other one shows."""
-    done = run("demo", "--rollout", "--second")
-    assert done.exit_code == 2
-    assert "--rollout and --second are two demos. Next: give one of them." in done.stderr
-
-
 def test_a_demo_says_that_the_brokers_of_the_settings_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Brokers of the environment or of the file are named with their origin; those of --on-broker are used."""
     ran: list[tuple[bool, str]] = []

@@ -19,9 +19,7 @@ EVENT = SampleRecord(key="sample-1", value=b'{"id":"sample-1","title":"A title"}
 MALFORMED = SampleRecord(key="malformed-1", value=b"[]", title="array", code=samples.Reason.NOT_AN_OBJECT)
 
 
-def decided(
-    key: str, *, topic: str = "tagged", tag: str = "mlops", decider: str = "model", at_ms: int = 1_020, **more: str
-) -> Record:
+def decided(key: str, *, topic: str = "tagged", tag: str = "mlops", decider: str = "model", at_ms: int = 1_020) -> Record:
     """A decision as the worker publishes it, as far as the demo reads it."""
     value = {
         "tag": tag,
@@ -30,7 +28,7 @@ def decided(
         "prediction_id": f"p-{key}",
         "probabilities": dict.fromkeys(LABELS, 0.25),
         "title": "A title",
-    } | more
+    }
     return Record(topic=topic, key=key.encode(), value=msgspec.json.encode(value), timestamp_ms=at_ms)
 
 

@@ -67,58 +67,6 @@ def test_a_reviewers_decision_is_no_second_outcome() -> None:
     assert made.totals().duplicates == 0
 
 
-def settled(key: str = "sample-1", supersedes: str = "p-sample-1") -> Record:
-    """A decision of a second model on an item."""
-    return decided(key, tag="other", decider="second", supersedes=supersedes)
-
-
-@pytest.mark.parametrize("settled_first", [False, True])
-def test_a_second_models_decision_supersedes_an_item_and_is_no_second_outcome(settled_first: bool) -> None:
-    """It is counted as settled, whichever topic is read first; the event stays in review, under the model's tag, and nothing is a duplicate."""
-    pair = (decided("sample-1", topic="review"), settled())
-    made = account(*(reversed(pair) if settled_first else pair), BALANCED[1])
-    totals = made.totals()
-    assert (made.waiting, made.problems()) == (0, [])
-    assert (totals.settled, totals.duplicates, totals.tags["mlops"], totals.tags["other"]) == (1, 0, 1, 0)
-    assert (totals.destinations[Destination.REVIEW], totals.destinations[Destination.TAGGED]) == (1, 0)
-
-
-def test_what_is_settled_and_answered_is_counted_once_in_each() -> None:
-    """An audit, or an item that both had at once: one settled item, one answer, and the event has one outcome."""
-    item = decided("e-1", topic="review", prediction_id=SAID.prediction_id)
-    made = account(item, settled("e-1", SAID.prediction_id), sent=(SampleRecord(key="e-1", value=b"", title="A title"),))
-    assert made.totals().settled_answered == 0
-    made.came(on_reviewed(SAID))
-    made.came(on_tagged(SAID))
-    totals = made.totals()
-    assert (totals.settled, totals.settled_answered, totals.reached, totals.duplicates) == (1, 1, 1, 0)
-    assert (made.waiting, made.problems()) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("records", "sentence"),
-    [
-        ((BALANCED[0], settled()), "1 settled by the second model and not an item of `review`: sample-1"),
-        (
-            (decided("sample-1", topic="review"), settled(supersedes="another")),
-            "1 settled by the second model and not an item of `review`: sample-1",
-        ),
-        (
-            (decided("sample-1", topic="review"), settled(), settled()),
-            "1 settled by the second model more than once: sample-1",
-        ),
-        (
-            (decided("sample-1", topic="review"), decided("sample-1", topic="tagged")),
-            "1 with outcomes on two topics: sample-1",
-        ),
-        ((settled(),), "1 without an outcome: sample-1"),
-    ],
-)
-def test_a_second_model_settles_an_item_of_review_once(records: tuple[Record, ...], sentence: str) -> None:
-    """What was published, another item, the same item again: each is a sentence; and its decision does not stand for the model's outcome."""
-    assert sentence in account(*records, BALANCED[1]).problems()
-
-
 def test_an_outcome_without_a_sample_is_a_problem() -> None:
     """No other producer uses the topics of a demo, so an outcome that was never sent is named, also an unreadable one."""
     stranger = Record(topic="tagged", key=b"stranger", value=b"not even JSON")

@@ -125,20 +125,6 @@ def test_what_the_console_lacks_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
     assert str(run.lacking()).endswith("-m pip install -e '.[review]'")
 
 
-def test_what_a_second_model_lacks_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra `second` or the console, with the command; a rollout does not need the former."""
-    assert (run.unmet("second"), run.unmet("rollout")) == (None, None)
-    monkeypatch.setattr(run, "OF_SECOND", "no_such_package")
-    assert run.unmet("rollout") is None
-    said = str(run.unmet("second"))
-    assert said.startswith("an endpoint is asked for second opinions, and no_such_package is not installed. Next: ")
-    assert said.endswith("-m pip install -e '.[second]'")
-    monkeypatch.setattr(run, "PACKAGES", ("no_such_package",))
-    assert str(run.unmet("second")).startswith(
-        "what a second model may settle is decided by people's answers, and there is no console, since "
-    )
-
-
 def test_a_signal_before_the_run_breaks_off_and_a_second_does_not() -> None:
     """During the start a first signal raises, and a second one does not break off the end."""
     before = signal.getsignal(signal.SIGTERM)

@@ -16,8 +16,6 @@ from tagstream.stream.demo.samples import known_labels, load_events
 from tagstream.stream.kafka.producer import TooLateError
 from tagstream.stream.settings.settings import Settings
 from tests.console.real_console import LABELS, ReviewDesk, item
-from tests.opinions import OF_A_BUNDLE
-from tests.replacing import replace
 from tests.waiting import HANG_SECONDS, until
 
 
@@ -68,37 +66,6 @@ def test_an_answer_that_is_not_saved_is_not_told_as_given(queue: ReviewDesk) -> 
         until(lambda: made.troubles, "an answer is refused")
     assert made.troubles[0].startswith("a (The brokers took no record (no broker answers)")
     assert given.empty()
-
-
-def test_an_item_that_a_second_model_settles_meanwhile_is_no_trouble(
-    queue: ReviewDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its answer is not written and not told; the script takes the next item."""
-    items = {name: item(name, "Serving models") for name in ("a", "b")}
-    for one in items.values():
-        queue.add(one)
-    of, save = items["a"].decision, queue.saving.save
-    opinion = replace(
-        OF_A_BUNDLE,
-        event_id="a",
-        prediction_id=of.prediction_id,
-        model_tag=of.tag,
-        label="mlops",
-        settles=True,
-        audit_probability=0.05,
-        audited=False,
-        decided_at=of.tagged_at,
-    )
-
-    def settled_meanwhile(event_id: str, token: str, tag: str) -> object:
-        if event_id == "a":
-            queue.store.writer.fill([opinion], {})
-        return save(event_id, token, tag)
-
-    monkeypatch.setattr(queue.saving, "save", settled_meanwhile)
-    with answering(queue, {"Serving models": "mlops"}) as (made, given):
-        assert given.get(timeout=HANG_SECONDS).event_id == "b"
-    assert (made.troubles, given.empty(), [*queue.saved], len(queue.records)) == ([], True, ["b"], 1)
 
 
 def test_a_store_that_is_not_filled_is_not_answered(tmp_path: Path) -> None:

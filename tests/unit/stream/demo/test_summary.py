@@ -89,16 +89,6 @@ def test_answers_have_a_block_and_a_sentence() -> None:
     assert "answers" not in summary.verdict(totals, []).plain
 
 
-def test_what_a_second_model_settled_has_a_figure_and_a_sentence() -> None:
-    """How many items it settled, and how many of these people answered too; nothing where there is no second model."""
-    totals = account(*BALANCED).totals()
-    settled = replace(totals, settled=7, settled_answered=2)
-    rows = [row[:2] for row in summary.figures(settled)]
-    assert rows[4:6] == [("settled by the second", "7"), ("and answered too", "2")]
-    assert summary.verdict(settled, []).plain.endswith("The second model settled 7 of those in review.")
-    assert "second" not in f"{summary.figures(totals)} {summary.verdict(totals, []).plain}"
-
-
 def test_an_empty_run_is_no_success() -> None:
     """A demo without events does not end as a success."""
     console = Console(file=io.StringIO(), width=80)

@@ -103,7 +103,7 @@ def test_the_broker_compresses_dead_letters_and_no_other_topic(monkeypatch: pyte
 
 
 def test_each_topic_is_made_for_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers and second opinions are kept for ever and each of them, records of the full size fit where they go, and only the ledger is compacted."""
+    """Answers are kept for ever and each of them, records of the full size fit where they go, and only the ledger is compacted."""
     made: dict[str, dict[str, str]] = {}
 
     class Admin:
@@ -128,7 +128,7 @@ def test_each_topic_is_made_for_what_it_holds(monkeypatch: pytest.MonkeyPatch) -
     assert set(made) == set(settings.topics.model_dump().values())
     compacted = {name for name, configs in made.items() if configs.get("cleanup.policy") == "compact"}
     assert compacted == {settings.topics.replays, settings.topics.references}
-    assert {name for name, configs in made.items() if configs.get("retention.ms") == "-1"} == {"reviewed", "second"}
+    assert {name for name, configs in made.items() if configs.get("retention.ms") == "-1"} == {"reviewed"}
     whole, more = str(settings.max_outcome_bytes), str(settings.max_dead_letter_bytes)
     assert {name: configs["max.message.bytes"] for name, configs in made.items() if "max.message.bytes" in configs} == {
         "tagged": whole,

@@ -55,11 +55,11 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAdmin:
 
 
 def test_every_topic_and_the_groups_are_removed(fake: FakeAdmin) -> None:
-    """All topics of the settings and of their rollout, their group, those of a shadow and of a second model, and no others."""
+    """All topics of the settings and of their rollout, their group and that of a shadow, and no others."""
     settings = Settings(group="mine")
     remove(settings)
     assert fake.topics == [*settings.topics.model_dump().values(), "mine.rollout", "mine.rollout.workers"]
-    assert fake.groups == ["mine", "mine.shadow", "mine.second"]
+    assert fake.groups == ["mine", "mine.shadow"]
     assert fake.removed == []
 
 

@@ -38,14 +38,13 @@ def test_a_worker_that_is_exact_has_ids_for_events_and_for_answers() -> None:
 
 
 def test_whoever_reports_or_answers_cannot_change_a_tag() -> None:
-    """Only a worker and a second model write to `tagged`: a reviewer writes answers and reports, a reporter reports alone, a measurer outcomes."""
+    """Only a worker writes to `tagged`: a reviewer writes answers and reports, a reporter reports alone, a measurer outcomes alone."""
     written = {role: {right.name for right in rights(Settings(), role) if Operation.WRITE in right.operations} for role in Role}
     assert written[Role.REPORTER] == {"reports"}
     assert written[Role.MEASURER] == {"outcomes"}
-    assert written[Role.SECOND] == {"second", "tagged", "tagstream.second"}
     assert written[Role.TAGS] == set()
     assert written[Role.REVIEWER] == {"reviewed", "reports"}
-    assert [role for role, names in written.items() if "tagged" in names] == [Role.WORKER, Role.SECOND]
+    assert [role for role, names in written.items() if "tagged" in names] == [Role.WORKER]
 
 
 def test_the_controller_alone_chooses_the_model() -> None:

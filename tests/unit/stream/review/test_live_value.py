@@ -13,18 +13,15 @@ import pytest
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 from tagstream.monitoring.quality.costs import Costs
 from tagstream.monitoring.quality.value import ValueReport
-from tagstream.monitoring.quality.value_words import tables
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
-from tagstream.stream.contract.second_opinions import write_opinion
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.follower import StoreFollower
 from tagstream.stream.review.live_quality import live_quality
 from tagstream.stream.review.live_value import live_value
 from tagstream.stream.review.store.store import Store
 from tagstream.stream.settings.settings import Settings
-from tests.answering import MODEL, answer, audited, decided, reviewed, shown
-from tests.opinions import OF_A_BUNDLE
+from tests.answering import MODEL, answer, audited, decided, reviewed
 from tests.replacing import replace
 from tests.unit.stream.review.store.making import START_MS
 
@@ -183,45 +180,6 @@ def test_every_interval_holds_its_estimate(found: ValueReport) -> None:
 def test_records_that_come_again_count_once(store: Store, records: Sequence[Record], found: ValueReport) -> None:
     """A redelivery changes no figure."""
     assert of(store, records, COSTS) == found
-
-
-def test_what_a_second_model_settled_needed_no_person_and_its_calls_have_a_price(
-    store: Store, records: Sequence[Record], found: ValueReport
-) -> None:
-    """A settled item waits for nobody, unless an audit was drawn; what the second model is wrong about is said to be left out."""
-    answered = {one["event_id"] for one in on("reviewed", records)}
-    waiting = [one for one in records if one.topic == "review" and json.loads(one.value or b"")["id"] not in answered]
-    said = [opinion(one, settles=number > 0, audited=number == 1) for number, one in enumerate(waiting[:5])]
-    after = of(store, [*records, *said], replace(COSTS, call=0.1))
-    before, whole = found.whole, after.whole
-    assert (whole.settled, whole.waiting, whole.answers) == (3, before.waiting - 3, before.answers)
-    assert whole.alone == pytest.approx((before.published + 3) / before.events)
-    assert sum(line.settled for line in after.days) == sum(line.settled for line in after.bundles) == 3
-    assert found.seconds is not None
-    minute = found.seconds.value / 60
-    assert values(whole.saved_minutes) == pytest.approx([value + 3 * minute for value in values(before.saved_minutes)])
-    now, everything, nothing = ([one.ways[number] for one in (found, after)] for number in range(3))
-    less = 3 * minute * 0.5 - 5 * 0.1
-    assert values(now[1].cost, everything[1].more_cost) == pytest.approx(
-        [values(now[0].cost)[0] - less, values(everything[0].more_cost)[0] + less]
-    )
-    assert values(everything[1].cost, nothing[1].cost) == pytest.approx(values(everything[0].cost, nothing[0].cost))
-    assert "Mistakes among the 3 decisions that a second model settled are left out" in tables(after)[0].note
-
-
-def opinion(asked: Record, *, settles: bool, audited: bool) -> Record:
-    """What a second model says of an item, on `second`."""
-    item = shown(asked)
-    said = replace(
-        OF_A_BUNDLE,
-        event_id=item.event.id,
-        prediction_id=item.decision.prediction_id,
-        model_tag=item.decision.tag,
-        settles=settles,
-        audited=audited,
-        audit_probability=0.05 if settles else None,
-    )
-    return Record(topic="second", key=asked.key, value=write_opinion(said), headers=(), offset=asked.offset)
 
 
 def test_without_prices_there_is_no_money_and_all_else(store: Store, records: Sequence[Record]) -> None:

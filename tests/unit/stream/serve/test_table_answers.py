@@ -154,7 +154,7 @@ def test_a_table_that_is_away_costs_the_table_alone(table: Predictions, monkeypa
 
     cached = TableAnswers(table, PIPELINE, clock=lambda: now[0])
     with monkeypatch.context() as patched:
-        patched.setattr(Predictions, "above_models", away)
+        patched.setattr(Predictions, "by_persons", away)
 
         async def scenario(service: Served) -> tuple[list[httpx.Response], str]:
             found = [await service.client.post("/classify", content=EVENT) for _ in range(3)]
@@ -172,14 +172,14 @@ def test_a_table_that_says_nothing_holds_up_nobody(table: Predictions, monkeypat
     """The model answers; as long as the question is stuck in its thread no other request asks, even after the pause."""
     now = [0.0]
     free, calls = threading.Event(), []
-    whole = Predictions.above_models
+    whole = Predictions.by_persons
 
     def stuck(self: Predictions, ids: list[str]) -> dict[str, PredictionRow]:
         calls.append(1)
         assert free.wait(HANG_SECONDS)
         return whole(self, ids)
 
-    monkeypatch.setattr(Predictions, "above_models", stuck)
+    monkeypatch.setattr(Predictions, "by_persons", stuck)
 
     async def scenario(service: Served) -> tuple[list[httpx.Response], dict[str, Any]]:
         found = [await service.client.post("/classify", content=EVENT)]

@@ -10,7 +10,6 @@ from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 from tagstream.monitoring.drift.thresholds import setting_of
 from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.loading import SettingsError, known_keys, load
-from tagstream.stream.settings.second import Second
 from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.settings.tracing import Tracing
@@ -89,14 +88,13 @@ def test_every_documented_variable_works(tmp_path: Path, name: str) -> None:
 def test_every_setting_has_a_variable_and_a_description(tmp_path: Path) -> None:
     """Every setting can be set by its variable, and `config show` has a description of each."""
     default = loaded(tmp_path)
-    # Those of these tables depend on each other: tests/unit/stream/settings/test_security.py, test_schema_registry.py beside it, and
-    # tests/unit/stream/second/test_from_settings.py.
-    for key in (key for key in known_keys() if not key.startswith(("security.", "schema_registry.", "second."))):
+    # Those of these tables depend on each other: tests/unit/stream/settings/test_security.py and test_schema_registry.py beside it.
+    for key in (key for key in known_keys() if not key.startswith(("security.", "schema_registry."))):
         name, value = "TAGSTREAM_" + key.upper().replace(".", "__"), at(default, key)
         found = load({name: UNSET.get(key, "1") if value is None else str(value)}, folder=tmp_path)
         assert found.origins == {key: f"environment {name}"}
         assert value is None or at(found.settings, key) == value
-    assert all(field.description for model in (Settings, Security, Second, Tracing) for field in model.model_fields.values())
+    assert all(field.description for model in (Settings, Security, Tracing) for field in model.model_fields.values())
 
 
 def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
@@ -113,7 +111,6 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "reviewed": "reviewed",
         "reports": "reports",
         "outcomes": "outcomes",
-        "second": "second",
         "shadow": "shadow",
         "drift": "drift",
         "references": "references",

@@ -14,7 +14,6 @@ from tagstream.stream.tables.predictions import TABLE, Predictions, open_predict
 from tagstream.stream.tables.row import PredictionRow
 from tagstream.stream.tables.schema import TableError
 from tests.answering import NOW_MS, of_epoch, published
-from tests.opinions import settled
 from tests.postgres import Postgres
 from tests.replacing import replace
 from tests.unit.stream.tables.conftest import Open
@@ -71,26 +70,8 @@ def test_a_person_stands_above_a_model(predictions: Predictions) -> None:
     predictions.upsert([row(said), row(after), row(before)])
     holds = predictions.newest("e-1")
     assert holds is not None
-    assert (holds.tag, holds.decider, holds.version) == ("computer-vision", "reviewer", 1)
+    assert (holds.tag, holds.decider, holds.by_person, holds.version) == ("computer-vision", "reviewer", True, 1)
     assert [one.version for one in predictions.of_event("e-1")] == [0, 1]
-
-
-def test_a_second_model_stands_between_a_person_and_every_model(predictions: Predictions, url: str) -> None:
-    """It ends no bundle's reign, and is never stale."""
-    before, later = model(), model(at_ms=NOW_MS + 10_000_000, by=of_epoch(7))
-    predictions.upsert([row(settled(before)), row(later), row(before)])
-    holds = predictions.newest("e-1")
-    assert holds is not None
-    assert (holds.tag, holds.decider, holds.version) == ("mlops", "second", 0)
-    assert predictions.above_models(["e-1", "e-2"]) == {"e-1": holds}
-    epochs = predictions.epochs()
-    assert epochs == {of_epoch(7).digest: 7}
-    assert (holds.is_stale(epochs), stale(url)) == (False, {"e-1": False})
-    predictions.upsert([row(person(before, "computer-vision")[0])])
-    after = predictions.newest("e-1")
-    assert after is not None
-    assert (after.tag, after.decider) == ("computer-vision", "reviewer")
-    assert predictions.above_models(["e-1"]) == {"e-1": after}
 
 
 def test_another_bundle_decides_the_event_anew(predictions: Predictions, url: str) -> None:
@@ -326,7 +307,6 @@ def test_programs_that_start_together_make_one_table(url: str) -> None:
 def test_the_standing_of_a_row_is_that_of_its_record() -> None:
     """Rows of one event sort as their records do."""
     records = [*corrected("e-1", ["other", "mlops"]), model(at_ms=NOW_MS + 1), model(by=of_epoch(9)), model(by=of_epoch(10))]
-    records += [settled(model()), settled(model(by=of_epoch(9)), at_ms=NOW_MS + 5)]
     found: list[PublishedDecision] = sorted(map(published, records), key=lambda one: one.standing)
     rows: list[PredictionRow] = sorted(map(row, records), key=lambda one: one.standing)
     assert [one.prediction_id for one in rows] == [one.decision.prediction_id for one in found]

@@ -84,7 +84,7 @@ def test_show_prints_everything() -> None:
     assert json.loads(run("show", "--format", "jsonschema").stdout) == schemas()
     found = json.loads(run("show").stdout)
     assert found["asyncapi"] == "3.0.0"
-    roles = {"content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "outcomes", "second", "shadow", "drift"}
+    roles = {"content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "outcomes", "shadow", "drift"}
     assert set(found["channels"]) == roles
 
 

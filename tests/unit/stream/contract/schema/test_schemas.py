@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from tagstream.monitoring.vocabulary import Destination, NoOpinion, Reason, Stage
+from tagstream.monitoring.vocabulary import Destination, Reason, Stage
 from tagstream.stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
 from tagstream.stream.contract.dead_letter import FIRST_OF_OURS
 from tagstream.stream.contract.event import Headers, Record, decode
@@ -20,13 +20,11 @@ from tagstream.stream.contract.reports import Report, report_of, write_report
 from tagstream.stream.contract.schema.events import NOT_BLANK
 from tagstream.stream.contract.schema.pages import main, pages
 from tagstream.stream.contract.schema.topics import schemas
-from tagstream.stream.contract.second_opinions import write_opinion
 from tagstream.stream.contract.shadow_records import write_shadowed
 from tagstream.stream.decide.answer import answer_of
 from tagstream.stream.demo.samples import load_events
 from tests.answering import MODEL, NOW_MS, PIPELINE, SURE, UNSURE, answer, audited, decided, reviewed
 from tests.hostile.corpus import corpus
-from tests.opinions import OF_A_BUNDLE
 from tests.unit.stream.contract.test_shadow_records import WHOLE as COMPARED
 from tests.unit.stream.demo.demo_records import found_words
 from tests.unit.stream.serve.conftest import ask
@@ -79,7 +77,6 @@ def given_events() -> Iterator[Record]:
         yield record.raw(number)
 
 
-OPINION = json.loads(write_opinion(OF_A_BUNDLE))
 GOOD: dict[str, list[Any]] = {
     "content.write": [json.loads(SURE), {"title": "a", "description": None, "id": 17, "source": "blog", "created_on": "now"}],
     "content.read": [json.loads(SURE), {"title": "a", "tag": "news", "views": 1.1, "id": None}],
@@ -97,11 +94,6 @@ GOOD: dict[str, list[Any]] = {
     ],
     "reports": [json.loads(a_report()), {"event_id": "e", "reported_at": "2026-11-26T16:20:33.527Z", "later": "a new field"}],
     "outcomes": [{"event_id": "e", "name": "clicks", "value": 1, "at": "2026-11-26T16:20:33.527Z", "later": "a new field"}],
-    "second": [
-        OPINION,
-        {**OPINION, "later": 1},
-        {**{name: field for name, field in OPINION.items() if name not in {"label", "score"}}, "reason": "a later one"},
-    ],
     "drift": [json.loads(msgspec.json.encode(found_words("agents")))],
     "shadow": [
         json.loads(write_shadowed(COMPARED)),
@@ -183,12 +175,6 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("outcomes", with_(name="two words")),
     ("outcomes", with_(name="n" * 65)),
     ("outcomes", with_(at="yesterday")),
-    ("second", without("label")),
-    ("second", without("bundle")),
-    ("second", with_(prediction_id="17")),
-    ("second", with_(score=1.1)),
-    ("second", with_(cost=-0.01)),
-    ("second", with_(bundle={"name": "larger", "version": "1", "digest": "none"})),
     ("drift", without("kind")),
     ("drift", with_(kind="weather")),
     ("drift", with_(words=[{"word": "agents"}])),
@@ -314,7 +300,6 @@ def test_the_closed_lists_are_those_of_the_vocabulary() -> None:
     fields = SCHEMAS["content.dlq.headers"]["properties"]
     assert fields["x-dlq-code"]["x-known-values"] == [str(reason) for reason in Reason]
     assert fields["x-dlq-stage"]["x-known-values"] == [str(stage) for stage in Stage]
-    assert SCHEMAS["second"]["properties"]["reason"]["x-known-values"] == [str(reason) for reason in NoOpinion]
 
 
 def test_blank_is_the_same_for_schema_and_decoder() -> None:

@@ -16,8 +16,7 @@ from tests.unit.stream.contract.schema.containment import lost, refusals
 
 FROZEN = sorted(folder for folder in make.HERE.iterdir() if (folder / "records.jsonl").exists())
 TODAY = schemas()
-SWITCHED_ON = {"decided by a second model"}
-SCHEMA_OF = {role: role for role in ("tagged", "review", "audit", "reviewed", "reports", "outcomes", "second")}
+SCHEMA_OF = {role: role for role in ("tagged", "review", "audit", "reviewed", "reports", "outcomes")}
 
 
 def lines() -> Iterator[Any]:
@@ -60,23 +59,12 @@ def frozen_schemas(folder: Path) -> dict[str, Any]:
     return {path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
 
 
-def switched_on(schema: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """The schema without the forms that a stream has only where an operator switches them on, unless `known` has them."""
-    forms = [
-        form
-        for form in schema.get("anyOf", [])
-        if form.get("title") in SWITCHED_ON - {form.get("title") for form in known.get("anyOf", [])}
-    ]
-    return {**schema, "anyOf": [form for form in schema["anyOf"] if form not in forms]} if forms else schema
-
-
 def breaks(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """
     In which places the new schemas break what the old ones promise.
 
     Events of old producers must be read. On every other topic old records must be read by new readers and new ones by old
-    readers, since topics keep old records and readers are upgraded at their own time. A second model decides only where an operator
-    switches it on, and after the readers: old readers are promised nothing about its decisions.
+    readers, since topics keep old records and readers are upgraded at their own time.
     """
     found = [f"{name} is gone" for name in old if name not in new]
     both = [name for name in old if name in new]
@@ -84,7 +72,7 @@ def breaks(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         found += [f"{name}: old is refused: {place}" for place in refusals(old[name], new[name])]
         found += [f"{name}: lost: {place}" for place in lost(old[name], new[name])]
         if not name.startswith("content."):
-            found += [f"{name}: new is refused: {place}" for place in refusals(switched_on(new[name], old[name]), old[name])]
+            found += [f"{name}: new is refused: {place}" for place in refusals(new[name], old[name])]
     if {"content.write", "content.read"} <= set(both):
         found += [f"content: old is refused: {place}" for place in refusals(old["content.write"], new["content.read"])]
     return found

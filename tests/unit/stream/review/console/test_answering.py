@@ -16,7 +16,6 @@ from tagstream.stream.review.console.access import COOKIE
 from tagstream.stream.review.store.queue import LEASE_MS
 from tagstream.stream.review.store.records import Door
 from tests.console.real_console import ReviewDesk, item
-from tests.opinions import OF_A_BUNDLE
 from tests.replacing import replace
 from tests.unit.stream.review.console.conftest import Client
 
@@ -123,18 +122,6 @@ def test_after_the_answer_the_model_is_no_secret(client: Client, queue: ReviewDe
     assert "Saved: other." in text
     assert "The model says mlops." in text
     assert ">Next<" in text
-
-
-def test_a_second_models_label_is_shown_after_the_answer_alone(client: Client, queue: ReviewDesk) -> None:
-    """Before it, the page would lead the person, on whose answers the second model's certificate stands."""
-    asked = item("a", "Not sure", tag="mlops")
-    queue.add(asked)
-    queue.add(item("b", "Next"))
-    made = {"event_id": "a", "prediction_id": asked.decision.prediction_id, "label": "computer-vision"}
-    queue.store.writer.fill([replace(OF_A_BUNDLE, **made)], {})
-    assert "second model" not in client.get("/").text
-    answer(client, "a", "other")
-    assert "The second model says computer-vision." in client.get("/").text
 
 
 def test_not_about_this_subject_is_an_answer(client: Client, queue: ReviewDesk) -> None:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tagstream.monitoring.quality.costs import Costs
 from tagstream.stream.contract.answers import AnsweredEvent, read_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.published import PublishedDecision
-from tagstream.stream.review.exchange.evidence import Gathered, Priced, gather
+from tagstream.stream.review.exchange.evidence import Gathered, gather
 from tests.answering import MODEL, NOW_MS, answer, audited, decided, reviewed, shown
 from tests.replacing import replace
 
@@ -134,19 +133,3 @@ def test_nothing_gives_nothing() -> None:
     """No answers are empty evidence and no error."""
     assert isinstance(found := gather([], digests=DIGESTS), Gathered)
     assert found.evidence.answers == 0
-
-
-def test_each_answer_has_the_price_of_its_own_mistake() -> None:
-    """By the published label and the truth; none of the labels has its own price; a right one saves an item."""
-    labels = (MLOPS, OTHER, "natural-language-processing")
-    wrong = {
-        MLOPS: {OTHER: 2.0, "natural-language-processing": 5.0, "off_subject": 9.0},
-        OTHER: 1.0,
-        "natural-language-processing": 1.0,
-    }
-    costs = Costs(source="costs.toml", currency="EUR", item=0.5, wrong_publication=wrong)
-    tags = (MLOPS, OTHER, "natural-language-processing", "off_subject")
-    given = [answered(event(number, unsure=True), tag) for number, tag in enumerate(tags)]
-    found = gather(given, digests=DIGESTS, priced=Priced(costs=costs, labels=labels)).evidence.prices
-    assert found is not None
-    assert (found.dearer.tolist(), found.item, found.currency) == ([-0.5, 1.5, 4.5, 8.5], 0.5, "EUR")
