@@ -238,7 +238,6 @@ class HttpFace(StrEnum):
     """The faces of `tagstream serve`."""
 
     CLASSIFY = "classify"
-    INFER = "infer"
     FEEDBACK = "feedback"
 
 

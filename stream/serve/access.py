@@ -56,7 +56,7 @@ class Token:
         """Pass the request to the application, or answer 401."""
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._has_token(Headers(scope=scope)):
             headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
-            await refusal(scope["path"], 401, UNKNOWN, headers)(scope, receive, send)
+            await refusal(401, UNKNOWN, headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""The application of `tagstream serve`: both APIs, health, metrics and the page, behind the token check and the request guard."""
+"""The application of `tagstream serve`: `/classify`, health, metrics and the page, behind the token check and the request guard."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from tagstream.monitoring.metrics.http import CONTENT_TYPE, HttpMetrics
@@ -16,9 +16,8 @@ from tagstream.stream.contract.shape import PLAIN, Shape
 from tagstream.stream.serve import feedback
 from tagstream.stream.serve.access import Token
 from tagstream.stream.serve.errors import RequestError
-from tagstream.stream.serve.faces import inference, page, votes, watch
-from tagstream.stream.serve.faces.answers import Live, Ready
-from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
+from tagstream.stream.serve.faces import page, votes, watch
+from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows, gives_json
 from tagstream.stream.serve.faces.descriptions import completed, describe
 from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
 from tagstream.stream.serve.feedback import Feedback
@@ -44,7 +43,6 @@ class Service:
         answering: Answers rows.
         metrics: The metrics of the process.
         model: Returns the model that decides now.
-        labels: The labels of the model.
         trouble: Returns why the service is not ready; None if the service is ready.
         unknown: Returns why the rollout's models are not known; None if the models are known.
         most_rows: The maximum number of rows in a request.
@@ -58,7 +56,6 @@ class Service:
     answering: RowAnswers
     metrics: HttpMetrics
     model: Callable[[], ModelRef]
-    labels: Sequence[str]
     trouble: Callable[[], str | None]
     most_rows: int
     most_requests: int
@@ -87,9 +84,6 @@ def application(service: Service) -> ASGIApp:
     app.shape, app.viewers = service.shape, service.feedback is not None
     _classify(app, service)
     _health(app, service)
-    app.include_router(
-        inference.routes(service.answering, service.model, service.labels, most_rows=service.most_rows, shape=service.shape)
-    )
     app.include_router(watch.routes(service.metrics, service.trouble))
     answer_errors(app)
     _page(app)
@@ -122,7 +116,7 @@ def _beside(app: ASGIApp, viewers: ASGIApp) -> ASGIApp:
 
 
 def _classify(app: FastAPI, service: Service) -> None:
-    @app.post("/classify", **describe("classify"))
+    @app.post("/classify", dependencies=[Depends(gives_json)], **describe("classify"))
     async def classify(
         request: Request,
         publish: Annotated[  # noqa: FBT002 - a parameter of the query
@@ -175,17 +169,6 @@ def _health(app: FastAPI, service: Service) -> None:
     async def readyz() -> Response:
         return ready()
 
-    @app.get("/v2/health/live", **describe("live"))
-    async def live() -> Response:
-        return json_response(msgspec.json.encode(Live(live=True)))
-
-    @app.get("/v2/health/ready", **describe("v2ready"))
-    async def ready_by_protocol(request: Request) -> Response:
-        trouble = service.trouble()
-        if trouble is not None:
-            return refusal(request.url.path, 503, trouble)
-        return json_response(msgspec.json.encode(Ready(ready=True)))
-
     @app.get("/metrics", response_class=PlainTextResponse, **describe("metrics"))
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE)
@@ -230,6 +213,4 @@ def _door(scope: Scope) -> HttpFace | None:
     path: str = scope["path"]
     if path == "/classify":
         return HttpFace.CLASSIFY
-    if path == votes.PATH:
-        return HttpFace.FEEDBACK
-    return HttpFace.INFER if path.startswith("/v2/models/") and path.endswith("/infer") else None
+    return HttpFace.FEEDBACK if path == votes.PATH else None

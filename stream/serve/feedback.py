@@ -231,7 +231,7 @@ def application(feedback: Feedback) -> ASGIApp:
         return await vote(request) if request.method == "POST" else preflight(request)
 
     def preflight(request: Request) -> Response:
-        return sites.preflight(request.headers.get("origin", "")) or refusal(PATH, 403, OTHER_SITE)
+        return sites.preflight(request.headers.get("origin", "")) or refusal(403, OTHER_SITE)
 
     async def vote(request: Request) -> Response:
         if not sites.allow(request.headers.get("origin"), request.headers.get("host")):

@@ -1,4 +1,4 @@
-"""Answers the rows of a request: asks the table first, then the model, then publishes to the broker. Both APIs of the service use this."""
+"""Answers the rows of a request: asks the table first, then the model, then publishes to the broker."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ REJECTED = b'{"destination":"dlq"'
 TABLE_THREADS = 2
 # The longest wait of a request for the table. After it the model decides, and the deadline of the decision begins.
 TABLE_SECONDS = 2.0
-# The maximum size of a request's answer objects. As tensors the same answers can be three times as large.
+# The maximum size of a request's answer objects.
 MOST_ANSWER_BYTES = 12 * 1024 * 1024
 # An answer object is the event's fields and the decision. DECISION_BYTES bounds the part that is neither field nor label.
 # BESIDE_LABEL_BYTES bounds the bytes beside each label. With several tags, each label appears twice.

@@ -123,7 +123,6 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
             answering=answering,
             metrics=metrics,
             model=lambda: pipeline.decider.model,
-            labels=decider.labels,
             trouble=health.trouble,
             unknown=lambda: rollout.unknown,
             most_rows=options.most_waiting,

@@ -10,7 +10,7 @@ from tagstream.stream.tracing.spans import Spans
 from tagstream.stream.tracing.trace_headers import TRACEPARENT, carried
 
 # Machines request these paths every few seconds, so traces of them are useless.
-UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 # The lowest status that is the server's error, by OpenTelemetry's conventions.
 FAILED_STATUS = 500
 

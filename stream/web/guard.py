@@ -20,7 +20,7 @@ BODY_SECONDS = 10.0
 RETRY_SECONDS = 1
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 # The paths of an orchestrator's health requests. These requests are answered whatever else is under way.
-HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -51,12 +51,11 @@ TOO_MANY = "This server takes no more requests at the moment, so nothing was cha
 TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing was changed. Next: send it again."
 
 
-def plain(_path: str, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+def plain(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
     """
     Return a refusal as plain text.
 
     Args:
-        _path: The path of the request.
         status: The HTTP status.
         sentence: The reason and the next step.
         headers: More headers of the answer.
@@ -77,7 +76,7 @@ class RequestRules:
         max_body_bytes: The largest body in bytes.
         max_held_bytes: The most bytes of bodies at once, over all requests that are under way.
         shorten: The next step for a request that is too large.
-        refusal: Makes the answer from a path, a status, a sentence and headers.
+        refusal: Makes the answer from a status, a sentence and headers.
     """
 
     names: Iterable[str] | None = ()
@@ -87,7 +86,7 @@ class RequestRules:
     max_body_bytes: int
     max_held_bytes: int
     shorten: str
-    refusal: Callable[[str, int, str, dict[str, str]], Response] = plain
+    refusal: Callable[[int, str, dict[str, str]], Response] = plain
 
 
 class BodyTooLargeError(Exception):
@@ -126,14 +125,14 @@ class RequestGuard:
         guarded = _with_headers(send)
         headers = Headers(scope=scope)
         if self._hosts is not None and not self._hosts.know(headers.get("host")):
-            await self._refusal(scope, 421, OTHER_HOST, {})(scope, receive, guarded)
+            await self._rules.refusal(421, OTHER_HOST, {})(scope, receive, guarded)
         elif not (scope["path"] in self._cross_site or self._is_ours(headers, safe=scope["method"] in SAFE_METHODS)):
-            await self._refusal(scope, 403, OTHER_SITE, {})(scope, receive, guarded)
+            await self._rules.refusal(403, OTHER_SITE, {})(scope, receive, guarded)
         elif scope["path"] in HEALTH_PATHS:
             # Its body is not read, because a slow body would delay the answer.
             await self._app(scope, receive, guarded)
         elif self._under_way >= self._rules.max_requests:
-            await self._refusal(scope, 503, TOO_MANY, {"Connection": "close", "Retry-After": str(RETRY_SECONDS)})(
+            await self._rules.refusal(503, TOO_MANY, {"Connection": "close", "Retry-After": str(RETRY_SECONDS)})(
                 scope, receive, guarded
             )
         else:
@@ -142,9 +141,6 @@ class RequestGuard:
                 await self._with_body(scope, receive, guarded)
             finally:
                 self._under_way -= 1
-
-    def _refusal(self, scope: Scope, status: int, sentence: str, headers: dict[str, str]) -> Response:
-        return self._rules.refusal(scope["path"], status, sentence, headers)
 
     def _is_ours(self, headers: Headers, *, safe: bool) -> bool:
         by_program = headers.get("sec-fetch-site") is None and headers.get("origin") is None
@@ -160,14 +156,14 @@ class RequestGuard:
                 await self._read(receive, body)
         except BodyTooLargeError:
             sentence = f"The request has more than {self._rules.max_body_bytes} bytes, so nothing was changed. Next: {self._rules.shorten}."
-            await self._refusal(scope, 413, sentence, close)(scope, receive, send)
+            await self._rules.refusal(413, sentence, close)(scope, receive, send)
         except FullError:
             sentence = (
                 "The requests under way use all memory for request bodies, so nothing was changed. Next: send it again later."
             )
-            await self._refusal(scope, 503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
+            await self._rules.refusal(503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
         except TimeoutError:
-            await self._refusal(scope, 408, TOO_SLOW, close)(scope, receive, send)
+            await self._rules.refusal(408, TOO_SLOW, close)(scope, receive, send)
         except GoneError:
             return
         else:

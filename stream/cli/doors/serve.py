@@ -51,7 +51,7 @@ def serve(
     ] = 10.0,
 ) -> None:
     """
-    Decide by HTTP until stopped: POST /classify, and the Open Inference Protocol v2.
+    Decide by HTTP until stopped: POST /classify.
 
     The service prints its address, which has a page with examples. It needs a broker only for requests with ?publish=true.
     """

@@ -1,12 +1,12 @@
 """Checks of a request: the encoding of its body, the number of its rows, and the content types that its client accepts."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
 from json import JSONDecodeError, JSONDecoder
 
 from fastapi import Request
 
 from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces.problems import JSON
 
 # Accepts all JSON that msgspec accepts. Numbers are not converted: each becomes a boolean.
 _ELEMENTS = JSONDecoder(strict=False, parse_int=bool, parse_float=bool)
@@ -46,17 +46,10 @@ def takes(accept: str, kind: str) -> bool:
     return max(found)[1] > 0
 
 
-def giving(kinds: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency for a route with these content types. The dependency refuses clients that accept none of the types."""
-
-    async def check(request: Request) -> None:
-        accept = ",".join(request.headers.getlist("accept"))
-        if not any(takes(accept, kind) for kind in kinds):
-            raise RequestError(
-                406, f"The answer is {' or '.join(kinds)}, and Accept does not allow that. Next: send Accept: {kinds[0]}."
-            )
-
-    return check
+async def gives_json(request: Request) -> None:
+    """Refuse a client that does not accept JSON. A dependency of a route."""
+    if not takes(",".join(request.headers.getlist("accept")), JSON):
+        raise RequestError(406, f"The answer is {JSON}, and Accept does not allow that. Next: send Accept: {JSON}.")
 
 
 def check_rows(rows: int, most: int) -> None:

@@ -1,18 +1,15 @@
 """The description of each path in `/openapi.json` and `/docs`: sentences, schemas and examples."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from fastapi import Depends
 
 from tagstream.stream.contract.schema.events import of_shape
 from tagstream.stream.contract.schema.structs import required
 from tagstream.stream.contract.shape import PLAIN, Shape, placed
 from tagstream.stream.serve.faces import answers, votes
-from tagstream.stream.serve.faces.bodies import giving
 from tagstream.stream.serve.faces.problems import JSON, PROBLEM
 
 Schema = dict[str, Any]
@@ -41,8 +38,6 @@ REJECTION = {
     "error": {"stage": "validate", "code": "missing_title", "message": "title is missing"},
 }
 TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-TEXTS: Schema = {"type": "array", "items": TEXT}
 
 
 def _object(properties: dict[str, Schema], *always: str) -> Schema:
@@ -68,17 +63,7 @@ def _there(schema: Schema) -> Schema:
     return {"type": "string", **kept} if "enum" in kept else kept
 
 
-_MADE = _answers(
-    answers.Answer,
-    answers.Problem,
-    answers.ProtocolError,
-    answers.Live,
-    answers.Ready,
-    answers.ModelReady,
-    answers.Server,
-    answers.Model,
-    answers.InferResponse,
-)
+_MADE = _answers(answers.Answer, answers.Problem)
 _VOTES = _answers(votes.Vote, votes.Taken)
 # The schemas of paths refer to these names, and client generators use the names for their types. An answer has the event's own fields
 # and a decision or a rejection. The schemas of requests describe the recommended form; the service accepts more.
@@ -93,27 +78,6 @@ COMPONENTS: dict[str, Schema] = {
         },
         "title",
     ),
-    "InputTensor": _object(
-        {
-            "name": {"type": "string", "enum": ["title", "description", "id"]},
-            "datatype": {"type": "string", "enum": ["BYTES"]},
-            "shape": {"type": "array", "items": COUNT, "minItems": 1, "maxItems": 2},
-            "data": TEXTS,
-        },
-        "name",
-        "datatype",
-        "shape",
-        "data",
-    ),
-    "WantedOutput": _object({"name": TEXT}, "name"),
-    "InferRequest": _object(
-        {
-            "id": TEXT,
-            "inputs": {"type": "array", "items": _named("InputTensor"), "minItems": 1},
-            "outputs": {"type": "array", "items": _named("WantedOutput")},
-        },
-        "inputs",
-    ),
 }
 VOTE = {
     "event_id": EVENT["id"],
@@ -122,12 +86,6 @@ VOTE = {
     "mark": "2204117",
     "answer": "no",
     "suggested_tag": "mlops",
-}
-INFER = {
-    "inputs": [
-        {"name": "title", "datatype": "BYTES", "shape": [1], "data": [EVENT["title"]]},
-        {"name": "description", "datatype": "BYTES", "shape": [1], "data": [EVENT["description"]]},
-    ]
 }
 REFUSED = {
     400: "The request does not match this description.",
@@ -148,9 +106,7 @@ VOTE_REFUSED = {
     429: "Too many votes came with this token, from this address, or in total. Send it again after Retry-After.",
     503: "The broker has not confirmed the vote, or too many are under way. Send it again after Retry-After: it counts once.",
 }
-COMMON = (401, 406, 421)
-MISSING = {401: "The token is missing or wrong.", 404: "There is no such model or version."}
-OCTETS = "application/octet-stream"
+MISSING = {401: "The token is missing or wrong."}
 
 
 def _json(description: str, schema: Schema, example: object = None) -> dict[str, Any]:
@@ -161,10 +117,6 @@ def _json(description: str, schema: Schema, example: object = None) -> dict[str,
 def _problems(*statuses: int, more: Mapping[int, str] = MappingProxyType({})) -> dict[int | str, dict[str, Any]]:
     content = {PROBLEM: {"schema": _named("Problem")}}
     return {status: {"description": {**REFUSED, **MISSING, **more}[status], "content": content} for status in statuses}
-
-
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: _json((REFUSED | MISSING)[status], _named("ProtocolError")) for status in statuses}
 
 
 def _body(schema: Schema, example: object) -> dict[str, Any]:
@@ -188,41 +140,6 @@ _PATHS: dict[str, dict[str, Any]] = {
             **_problems(401, *REFUSED),
         },
         "openapi_extra": _body(_EVENTS, EVENT),
-    },
-    "infer": {
-        "summary": "Decide on rows of tensors (Open Inference Protocol v2)",
-        "description": "Inputs `title`, and perhaps `description` and `id`, of datatype BYTES and shape [rows]. Outputs `tag`, `confidence`, "
-        "`probabilities`, `prediction_id`, `destination`, and `answer`, which is the object of /classify. A rejected row has the "
-        "destination `dlq` and an empty tag.",
-        "responses": {
-            200: _json("The outputs.", _named("InferResponse")),
-            **_errors(401, 404, *REFUSED),
-        },
-        "openapi_extra": _body(_named("InferRequest"), INFER),
-    },
-    "server": {
-        "summary": "Name and version of the server",
-        "responses": {200: _json("The server.", _named("Server")), **_errors(*COMMON)},
-    },
-    "model": {
-        "summary": "Inputs, outputs and labels of the model",
-        "responses": {200: _json("The model.", _named("Model")), **_errors(*COMMON, 404)},
-    },
-    "ready": {
-        "summary": "Is the model ready?",
-        "responses": {200: _json("The model is ready.", _named("ModelReady")), **_errors(*COMMON, 404)},
-    },
-    "live": {
-        "summary": "Is the server alive?",
-        "responses": {200: _json("The server is alive.", _named("Live")), **_errors(421)},
-    },
-    "v2ready": {
-        "summary": "Does the server take requests?",
-        "responses": {
-            200: _json("The server takes requests.", _named("Ready")),
-            503: _json("The server is stopping, or its model is broken.", _named("ProtocolError")),
-            **_errors(421),
-        },
     },
     "healthz": {"summary": "Is the process alive?", "responses": {200: _text("The process is alive."), **_problems(421)}},
     "readyz": {
@@ -249,24 +166,12 @@ _FEEDBACK = {
     },
     **_body(_named("Vote"), VOTE),
 }
-_VERSION = "_version"
-# Content types of answers that the document leaves out: with two types, a client generator would make each answer a union of both.
-_MORE_KINDS = {"infer": (OCTETS,)}
 _FASTAPIS_OWN = "#/components/schemas/HTTPValidationError"
 
 
 def describe(name: str) -> dict[str, Any]:
-    """
-    Return the arguments of a FastAPI route: its operation id, summary, answers and examples.
-
-    `NAME_version` gets the description of NAME. If the answers of a route include 406, the route checks the `Accept` header.
-    """
-    path = name.removesuffix(_VERSION)
-    described = _PATHS[path]
-    if HTTPStatus.NOT_ACCEPTABLE not in described["responses"]:
-        return {**described, "operation_id": name}
-    kinds = (*described["responses"][HTTPStatus.OK]["content"], *_MORE_KINDS.get(path, ()))
-    return {**described, "operation_id": name, "dependencies": [Depends(giving(kinds))]}
+    """Return the arguments of a FastAPI route: its operation id, summary, answers and examples."""
+    return {**_PATHS[name], "operation_id": name}
 
 
 def completed(document: dict[str, Any], shape: Shape = PLAIN, *, viewers: bool = False) -> dict[str, Any]:

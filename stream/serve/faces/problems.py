@@ -1,4 +1,4 @@
-"""Error answers: a problem in the form of RFC 9457, or `{"error": SENTENCE}` on paths of the Open Inference Protocol."""
+"""Error answers: problems in the form of RFC 9457."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 from tagstream.stream.serve.errors import RequestError
-from tagstream.stream.serve.faces.answers import Problem, ProtocolError
+from tagstream.stream.serve.faces.answers import Problem
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -28,18 +28,15 @@ def json_response(content: bytes, status: int = 200, headers: Mapping[str, str] 
     return Response(content, status, headers, media_type=JSON)
 
 
-def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """
-    Return the answer to a refused request, in the error format of the path.
+    Return the answer to a refused request.
 
     Args:
-        path: The path of the request.
         status: The HTTP status.
         sentence: The reason and the next step.
         headers: Headers of this answer, beside the headers of every answer.
     """
-    if path == "/v2" or path.startswith("/v2/"):
-        return json_response(msgspec.json.encode(ProtocolError(error=sentence)), status, headers)
     problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=sentence)
     return Response(msgspec.json.encode(problem), status, headers, media_type=PROBLEM)
 
@@ -47,19 +44,19 @@ def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | 
 def answer_errors(app: FastAPI) -> None:
     """Make the application answer every error with `refusal`."""
 
-    async def refused(request: Request, error: RequestError) -> Response:
-        return refusal(request.url.path, error.status, str(error), error.headers)
+    async def refused(_request: Request, error: RequestError) -> Response:
+        return refusal(error.status, str(error), error.headers)
 
-    async def no_path(request: Request, _error: Exception) -> Response:
-        return refusal(request.url.path, 404, "There is nothing at this path. Next: /docs lists what there is.")
+    async def no_path(_request: Request, _error: Exception) -> Response:
+        return refusal(404, "There is nothing at this path. Next: /docs lists what there is.")
 
-    async def other_method(request: Request, error: Any) -> Response:
+    async def other_method(_request: Request, error: Any) -> Response:
         sentence = "This path does not take this method. Next: /docs lists what there is."
-        return refusal(request.url.path, 405, sentence, error.headers)
+        return refusal(405, sentence, error.headers)
 
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
         found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        return refusal(request.url.path, 400, f"The request is not as /docs describes it ({found}). Next: correct it.")
+        return refusal(400, f"The request is not as /docs describes it ({found}). Next: correct it.")
 
     handlers: dict[type[Exception] | int, Callable[[Request, Any], Awaitable[Response]]] = {
         RequestError: refused,

@@ -1,5 +1,5 @@
 """
-One decision behind every door: stream, `classify`, HTTP by both faces, batch to Parquet and through Postgres.
+One decision behind every door: stream, `classify`, HTTP, batch to Parquet and through Postgres.
 
 `tests/engines` asks Ray and Spark about the same articles.
 """
@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tagstream.model_export.bundle.bundle import read as read_bundle
 from tagstream.model_export.data.reader import rows_of
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.broker import Broker
@@ -189,29 +188,6 @@ def one_by_one(array: bytes) -> list[bytes]:
     return [bytes(item) for item in msgspec.json.decode(array, type=list[msgspec.Raw])]
 
 
-def by_protocol(place: Place, articles: Articles) -> Answers:
-    """The Open Inference Protocol, which carries title, description and id alone."""
-    name, found = read_bundle(place.bundle).manifest.name, []
-    for start in range(0, len(articles.rows), ROWS_A_REQUEST):
-        rows = articles.rows[start : start + ROWS_A_REQUEST]
-        inputs = [
-            {"name": field, "datatype": "BYTES", "shape": [len(rows)], "data": [row[field] for row in rows]}
-            for field in ("title", "description", "id")
-        ]
-        response = httpx.post(f"{served(place)}/v2/models/{name}/infer", json={"inputs": inputs}, timeout=HANG_SECONDS)
-        assert response.status_code == 200, response.text
-        outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
-        lines = [line.encode() for line in outputs["answer"]]
-        labels = len(outputs["probabilities"]) // len(rows)
-        for at, line in enumerate(lines):
-            answer = json.loads(line)
-            for field in ("tag", "confidence", "prediction_id", "destination"):
-                assert outputs[field][at] == answer[field]
-            assert outputs["probabilities"][at * labels : (at + 1) * labels] == list(answer["probabilities"].values())
-        found += lines
-    return answers(found)
-
-
 def by_batch(place: Place, articles: Articles) -> Answers:
     """`tagstream batch` from CSV to Parquet."""
     place.run("batch", articles.file, place.folder / "batch.parquet", "--bundle", place.bundle)
@@ -240,7 +216,6 @@ DOORS: dict[str, Callable[[Place, Articles], Answers]] = {
     "classify": by_classify,
     "stream": by_stream,
     "HTTP": by_http,
-    "Open Inference Protocol": by_protocol,
     "batch to Parquet": by_batch,
     "batch through Postgres": by_postgres,
 }
@@ -252,10 +227,7 @@ def check(by_door: dict[str, Answers], articles: Articles) -> None:
     expected = by_door["classify"]
     assert {door: found.keys() == ids for door, found in by_door.items()} == dict.fromkeys(DOORS, True)
     for door, found in by_door.items():
-        if door == "Open Inference Protocol":
-            assert {one: decision(found[one]) for one in ids} == {one: decision(expected[one]) for one in ids}, door
-        else:
-            assert found == expected, door
+        assert found == expected, door
 
 
 @pytest.mark.parametrize("articles", [authored], indirect=True)

@@ -56,5 +56,5 @@ def test_every_series_is_there_from_the_start() -> None:
 def test_a_status_that_is_not_ours_is_an_error_of_ours() -> None:
     """The label set stays closed."""
     registry = CollectorRegistry()
-    HttpMetrics(registry).request(HttpFace.INFER, 418, 0.1)
-    assert registry.get_sample_value("tagstream_http_requests_total", {"door": "infer", "status": "500"}) == 1
+    HttpMetrics(registry).request(HttpFace.CLASSIFY, 418, 0.1)
+    assert registry.get_sample_value("tagstream_http_requests_total", {"door": "classify", "status": "500"}) == 1

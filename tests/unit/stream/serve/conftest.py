@@ -99,7 +99,6 @@ async def served(
         answering=answering,
         metrics=metrics,
         model=lambda: made.decider.model,
-        labels=made.decider.labels,
         trouble=lambda: None if answering.broken is None else "it is broken",
         unknown=lambda: unknown,
         most_rows=most_waiting,

@@ -1,4 +1,4 @@
-"""Both faces of the service: the objects of `classify --json`, tensors, refusals with sentences, health and the page."""
+"""The service: the objects of `classify --json`, refusals with sentences, health and the page."""
 
 import asyncio
 import json
@@ -13,7 +13,6 @@ from tagstream.model_export.data.reader import InputRow
 from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.batch.run import decided
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.kafka.errors import BrokerAbsentError
 from tagstream.stream.kafka.producer import RecordTooLargeError, UndeliveredError
@@ -29,7 +28,6 @@ EVENTS = [
     b'{"id": "no title"}',
     b'{"title": "NaN", "x": NaN}',
 ]
-INFER = {"inputs": [{"name": "title", "datatype": "BYTES", "shape": [2], "data": ["A translation", "maybe an image"]}]}
 
 
 def by_classify(events: list[bytes]) -> list[bytes]:
@@ -95,110 +93,44 @@ def test_what_is_no_request_is_refused_with_a_sentence(content: bytes, status: i
         ("POST", "/classify", {"Origin": "https://evil.example"}, 403),
         ("POST", "/classify", {"Accept": "text/html"}, 406),
         ("POST", "/classify", {"Accept": "application/json;q=0, */*"}, 406),
-        ("GET", "/v2/nothing", {}, 404),
-        ("PUT", "/v2", {}, 405),
-        ("POST", "/v2/models/m/infer", {"Accept": "image/png"}, 406),
-        ("GET", "/v2/models/m", {"Accept": "text/plain"}, 406),
-        ("GET", "/v2/models/other", {}, 404),
-        ("GET", "/v2/models/m/versions/9", {}, 404),
-        ("POST", "/v2/models/m/versions/9/infer", {}, 404),
     ],
 )
 def test_every_refusal_is_one_object(method: str, path: str, headers: dict[str, str], status: int) -> None:
-    """A problem by RFC 9457; on the other face `{"error": SENTENCE}`, as the Open Inference Protocol has it."""
+    """A problem by RFC 9457."""
     found = ask(method, path, headers=headers, content=b"{}" if method == "POST" else b"")
     assert found.status_code == status
-    if path.startswith("/v2"):
-        assert (found.headers["content-type"], list(found.json())) == ("application/json", ["error"])
-        sentence = found.json()["error"]
-    else:
-        assert found.headers["content-type"] == "application/problem+json"
-        assert list(found.json()) == ["title", "status", "detail"]
-        assert (found.json()["title"], found.json()["status"]) == (HTTPStatus(status).phrase, status)
-        sentence = found.json()["detail"]
-    assert "Next: " in sentence
+    assert found.headers["content-type"] == "application/problem+json"
+    assert list(found.json()) == ["title", "status", "detail"]
+    assert (found.json()["title"], found.json()["status"]) == (HTTPStatus(status).phrase, status)
+    assert "Next: " in found.json()["detail"]
     assert ("allow" in found.headers) == (status == 405)
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/html, application/*;q=0.1", "application/json; charset=utf-8"])
 def test_an_answer_that_its_client_takes_is_given(accept: str) -> None:
-    """On both faces; health is given whatever is asked for, since a probe that fails ends the process."""
+    """Health is given whatever is asked for, since a probe that fails ends the process."""
     headers = {"Accept": accept}
     assert ask("POST", "/classify", headers=headers, content=EVENTS[0]).status_code == 200
-    assert ask("POST", "/v2/models/m/infer", headers=headers, json=INFER).status_code == 200
-    assert ask("POST", "/v2/models/m/infer", headers={"Accept": "application/octet-stream"}, json=INFER).status_code == 200
-    for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"):
+    for path in ("/healthz", "/readyz", "/metrics"):
         assert ask("GET", path, headers={"Accept": "image/png"}).status_code == 200
-
-
-def test_tensors_have_the_figures_of_the_objects() -> None:
-    """Each output is a field of the answer object, and `answer` is the object itself."""
-    found = ask("POST", "/v2/models/m/infer", json=INFER | {"id": "q"}).json()
-    assert (found["model_name"], found["model_version"], found["id"]) == ("m", "1", "q")
-    outputs = {one["name"]: one for one in found["outputs"]}
-    answers = [json.loads(one) for one in outputs["answer"]["data"]]
-    for name in ("tag", "confidence", "prediction_id", "destination"):
-        assert outputs[name]["data"] == [one[name] for one in answers]
-    assert outputs["probabilities"]["shape"] == [2, 4]
-    assert outputs["probabilities"]["data"] == [share for one in answers for share in one["probabilities"].values()]
-    same = [b'{"title":"A translation"}', b'{"title":"maybe an image"}']
-    assert [without_clock(one.encode()) for one in outputs["answer"]["data"]] == [
-        without_clock(one) for one in by_classify(same)
-    ]
-
-
-def test_a_rejected_row_does_not_spoil_its_neighbours() -> None:
-    """Its destination says it, and its answer why."""
-    tensors = [
-        {"name": "title", "datatype": "BYTES", "shape": [2, 1], "data": [["image"], [" "]]},
-        {"name": "id", "datatype": "BYTES", "shape": [2], "data": ["", "b"]},
-    ]
-    asked = {"inputs": tensors, "outputs": [{"name": "destination"}, {"name": "tag"}, {"name": "answer"}]}
-    found = ask("POST", "/v2/models/m/versions/1/infer", json=asked).json()
-    destination, tag, answer = (one["data"] for one in found["outputs"])
-    assert (destination, tag) == (["tagged", "dlq"], ["computer-vision", ""])
-    assert json.loads(answer[1])["error"]["code"] == "missing_title"
 
 
 @pytest.mark.parametrize(
     ("path", "part"),
     [
-        ("/v2", '"tagstream"'),
-        ("/v2/models/m", '"probabilities"'),
-        ("/v2/models/m/versions/1", '"digest"'),
-        ("/v2/models/m/ready", "true"),
-        ("/v2/models/m/versions/1/ready", "true"),
-        ("/v2/health/live", "true"),
-        ("/v2/health/ready", "true"),
         ("/healthz", "alive"),
         ("/readyz", "ready"),
         ("/docs", "curl http://127.0.0.1:8091/classify"),
-        ("/", "Open Inference Protocol"),
+        ("/", "classify"),
         ("/docs.css", "font"),
         ("/metrics", "tagstream_http_requests_total"),
     ],
 )
 def test_what_can_be_read(path: str, part: str) -> None:
-    """Health, the model's names and shapes, the page and the metrics."""
+    """Health, the page and the metrics."""
     found = ask("GET", path)
     assert found.status_code == 200
     assert part in found.text
-
-
-def test_another_model_has_the_paths_once_it_decides() -> None:
-    """Name, version and digest are those of the model that decides now; the one before is not found any more."""
-    pipeline = Pipeline(decider=deciding(), observer=NullObserver())
-    later = ModelRef(name="m", version="2", digest="e" * 64, epoch="1", arm="champion")
-
-    async def scenario(service: Served) -> list[httpx.Response]:
-        pipeline.replace(deciding(model=later))
-        found = [await service.client.get(f"/v2/models/m/versions/{version}") for version in ("1", "2")]
-        return [*found, await service.client.post("/v2/models/m/infer", json=INFER)]
-
-    before, after, inferred = run(scenario, pipeline=pipeline)
-    assert before.status_code == 404
-    assert (after.json()["versions"], after.json()["parameters"]["digest"]) == (["2"], "e" * 64)
-    assert inferred.json()["model_version"] == "2"
 
 
 def test_readiness_says_that_a_rollout_is_not_known_and_not_why() -> None:
@@ -299,16 +231,14 @@ def test_requests_and_rows_are_counted() -> None:
     async def scenario(service: Served) -> str:
         await service.client.post("/classify?publish=true", content=b"[%b]" % b",".join(EVENTS[:3]))
         await service.client.post("/classify", content=b"[")
-        await service.client.post("/v2/models/m/infer", json=INFER)
         return service.metrics.text().decode()
 
     found = run(scenario)
     for line in (
         'tagstream_http_requests_total{door="classify",status="200"} 1.0',
         'tagstream_http_requests_total{door="classify",status="400"} 1.0',
-        'tagstream_http_requests_total{door="infer",status="200"} 1.0',
-        'tagstream_http_rows_total{destination="tagged"} 2.0',
-        'tagstream_http_rows_total{destination="review"} 2.0',
+        'tagstream_http_rows_total{destination="tagged"} 1.0',
+        'tagstream_http_rows_total{destination="review"} 1.0',
         'tagstream_http_rows_total{destination="dlq"} 1.0',
         "tagstream_http_waiting_rows 0.0",
     ):

@@ -1,4 +1,4 @@
-"""`tagstream serve` as a process: Triton's own client, a stop in the middle of work, a model that hangs, and addresses."""
+"""`tagstream serve` as a process: a stop in the middle of work, a model that hangs, and addresses."""
 
 import json
 import signal
@@ -8,63 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-import tritonclient.http as triton
 
-from tagstream.model_export.data.reader import InputRow
-from tagstream.monitoring.observer import NullObserver
-from tagstream.stream.batch.run import decided
-from tagstream.stream.decide.from_settings import pipeline_of
-from tagstream.stream.settings.settings import Settings
 from tests.serving.hanging import HANGS_VARIABLE
 from tests.serving.running import ROOT, TINY, service
-from tests.unit.stream.serve.conftest import without_clock
 from tests.waiting import HANG_SECONDS, until
 
-TEXTS = ["Deploying models on kubernetes", "Übersetzung and translation", "A walk"]
 # Of eight requests at once, fewer than may wait.
 ROWS = 100
 MANY = json.dumps([{"id": str(row), "title": f"Deploying model {row}"} for row in range(ROWS)]).encode()
-
-
-def tensor(name: str, elements: list[str], *, binary: bool) -> triton.InferInput:
-    """A tensor of text."""
-    made = triton.InferInput(name, [len(elements)], "BYTES")
-    made.set_data_from_numpy(np.array([one.encode() for one in elements], dtype=np.object_), binary_data=binary)
-    return made
-
-
-@pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_the_client_of_triton(tmp_path: Path, binary: bool) -> None:
-    """Health, metadata and inference, as its makers wrote it; the answers are the bytes of `classify --json`."""
-    with service(tmp_path) as running:
-        client = triton.InferenceServerClient(running.url.removeprefix("http://"))
-        assert client.is_server_live()
-        assert client.is_server_ready()
-        assert client.is_model_ready("tiny")
-        assert client.is_model_ready("tiny", "1")
-        assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
-        outputs = [one["name"] for one in client.get_model_metadata("tiny")["outputs"]]
-        ids = ["a", "b", "c"]
-        inputs = [tensor("title", TEXTS, binary=binary), tensor("id", ids, binary=binary)]
-        wanted = [triton.InferRequestedOutput(name, binary_data=binary) for name in outputs]
-        found = client.infer("tiny", inputs, outputs=wanted, request_id="7")
-        # Without named outputs the client asks for all of them, in binary.
-        again = client.infer("tiny", inputs)
-        client.close()
-    assert found.get_response()["id"] == "7"
-    pipeline = pipeline_of(Settings(bundle=TINY), observer=NullObserver())
-    events = [
-        json.dumps({"title": title, "id": event_id}, ensure_ascii=False).encode()
-        for title, event_id in zip(TEXTS, ids, strict=True)
-    ]
-    lines = [one.answer for one in decided(pipeline, [InputRow(1, event) for event in events])]
-    for result in (found, again):
-        answers = [one.encode() if isinstance(one, str) else one for one in result.as_numpy("answer")]
-        assert [without_clock(one) for one in answers] == [without_clock(line) for line in lines]
-        assert result.as_numpy("confidence").tolist() == [json.loads(line)["confidence"] for line in lines]
-        assert result.as_numpy("probabilities").tolist() == [list(json.loads(line)["probabilities"].values()) for line in lines]
 
 
 def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:

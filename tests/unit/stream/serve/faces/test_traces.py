@@ -72,7 +72,7 @@ def test_a_published_event_is_in_one_trace_from_the_client_to_the_outcome() -> N
     [
         ("/classify", EVENT, "POST /classify", 200),
         ("/classify", b'{"id": "a"}', "POST /classify", 422),
-        ("/v2/models/m/infer", b"{", "POST /v2/models/{name}/infer", 400),
+        ("/classify", b"[", "POST /classify", 400),
         ("/nowhere", b"", "POST", 404),
     ],
 )
