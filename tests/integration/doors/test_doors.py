@@ -128,16 +128,6 @@ def answers(lines: Iterable[bytes]) -> Answers:
     return found
 
 
-def decision(answer: bytes) -> bytes:
-    """
-    The decision's own bytes, without the fields of the event before them.
-
-    >>> decision(b'{"id":"a","overridden":{"tag":"x"},"tag":"mlops","confidence":1.0')
-    b',"tag":"mlops","confidence":1.0'
-    """
-    return answer[answer.rindex(b',"tag":', 0, answer.rindex(b',"confidence":')) :]
-
-
 def by_classify(place: Place, articles: Articles) -> Answers:
     """`tagstream classify --json`, which writes hidden characters as escapes, so that they do nothing on a terminal."""
     lines = place.run("classify", "--json", articles.file, "--bundle", place.bundle).splitlines()
