@@ -37,7 +37,6 @@ REJECTION = {
     "row": 0,
     "error": {"stage": "validate", "code": "missing_title", "message": "title is missing"},
 }
-TEXT: Schema = {"type": "string"}
 
 
 def _object(properties: dict[str, Schema], *always: str) -> Schema:
